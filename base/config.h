@@ -1,0 +1,74 @@
+// Reads a TOML file into a struct by a table of fields, each with bounds. Unknown keys and bad
+// values are refused with file, key, value and what was expected: a typo must not silently become
+// a default. Missing keys keep the default that the struct was made with.
+//
+// A component keeps its config struct beside its user and describes it with a ConfigTable:
+//
+//   ConfigTable table("node");                       // the [node] section
+//   table.Text("data_dir", &config.data_dir, "folder of the disk tier");
+//   table.Integer("dram_mib", &config.dram_mib, 16, 1 << 20, "size of the DRAM tier in MiB");
+//   KDN_RETURN_IF_ERROR(ReadConfig(path, {&table}));
+//
+// Thread-safety: not safe; used at start only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace kdn {
+
+class ConfigTable {
+ public:
+  explicit ConfigTable(std::string section) : section_(std::move(section)) {}
+
+  // Each names a key, where its value goes, its bounds and what it means. The targets outlive the
+  // table.
+  void Text(std::string key, std::string* value, std::string help);
+  void Choice(std::string key, std::string* value, std::vector<std::string> allowed,
+              std::string help);
+  void TextList(std::string key, std::vector<std::string>* value, std::string help);
+  void Boolean(std::string key, bool* value, std::string help);
+  void Integer(std::string key, std::int64_t* value, std::int64_t min, std::int64_t max,
+               std::string help);
+
+  [[nodiscard]] const std::string& section() const { return section_; }
+  // One "key = default  # help" line per key, for --help and docs.
+  [[nodiscard]] std::string Describe() const;
+
+ private:
+  friend Status ReadConfig(const std::string& path, std::span<ConfigTable* const> tables);
+  friend Status SetConfig(std::string_view assignment, std::span<ConfigTable* const> tables);
+
+  enum class Kind : std::uint8_t { kText, kTextList, kBoolean, kInteger };
+  struct Field {
+    std::string key;
+    Kind kind;
+    std::string help;
+    std::string* text = nullptr;
+    std::vector<std::string>* texts = nullptr;
+    bool* boolean = nullptr;
+    std::int64_t* integer = nullptr;
+    std::vector<std::string> allowed;  // of kText; empty: anything
+    std::int64_t min = 0;
+    std::int64_t max = 0;
+  };
+  [[nodiscard]] const Field* Find(std::string_view key) const;
+
+  std::string section_;
+  std::vector<Field> fields_;
+};
+
+// Fills the targets of all tables from the file. kInvalidArgument says file, key, value and what
+// was expected; the targets may then be partly filled.
+[[nodiscard]] Status ReadConfig(const std::string& path, std::span<ConfigTable* const> tables);
+
+// Applies one "section.key=value", as given on a command line.
+[[nodiscard]] Status SetConfig(std::string_view assignment, std::span<ConfigTable* const> tables);
+
+}  // namespace kdn

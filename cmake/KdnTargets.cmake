@@ -1,0 +1,51 @@
+# How a folder becomes a target. Every folder uses these and nothing else.
+
+set(KDN_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+
+# kdn_compile_options(<target>): what every translation unit of ours is compiled with.
+function(kdn_compile_options target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:${KDN_WARNINGS}
+      -ffp-contract=off>  # Every kernel rounds where the scalar one does; so does nvcc below.
+    $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety>
+    $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false>)
+endfunction()
+
+# kdn_library(<name> SOURCES <file>... [DEPS <target>...])
+# One static library per folder, kdn::<name>. Includes are written from the repository root, so the
+# compiler cannot reject a wrong one; tests/tidy/tidy.py does.
+function(kdn_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(kdn_${name} STATIC ${ARG_SOURCES})
+  add_library(kdn::${name} ALIAS kdn_${name})
+  target_include_directories(kdn_${name} PUBLIC
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>"
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/client/include>")
+  target_link_libraries(kdn_${name} PUBLIC ${ARG_DEPS})
+  kdn_compile_options(kdn_${name})
+endfunction()
+
+# kdn_program(<name> SOURCES <file>... DEPS <target>...)
+function(kdn_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  kdn_compile_options(${name})
+endfunction()
+
+# kdn_test(<name> SOURCES <file>... DEPS <target>... [LABELS <label>...] [TIMEOUT <seconds>])
+# LABELS: unit (under a second), cluster, sim, rdma, gpu, python, slow.
+function(kdn_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest_main)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -Werror -ffp-contract=off)
+  gtest_discover_tests(${name}
+    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+    DISCOVERY_TIMEOUT 60)
+endfunction()

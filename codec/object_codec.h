@@ -1,0 +1,67 @@
+// KV values to segments and back, tile by tile. The unit of work is one chunk part; nothing here
+// does I/O, reads a clock or keeps state between calls.
+//
+// Thread-safety: an ObjectCodec is immutable after construction; calls may run concurrently on
+// different outputs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "codec/paged_kv.h"
+#include "proto/object/header.h"
+#include "proto/object/segment.h"
+
+namespace kdn::codec {
+
+struct Kernels;
+
+// Where a chunk's tokens stand in a sequence that is held in paged memory.
+struct ChunkPlace {
+  std::uint64_t first_token = 0;  // index into the block tables' token order
+  std::uint32_t token_count = 0;
+};
+
+// One tile of one level with its bytes; bytes that have not been verified do not belong here.
+struct TileBytes {
+  TileEntry entry;
+  ConstBytes bytes;
+};
+
+class ObjectCodec {
+ public:
+  // Chooses the fastest kernels this machine has, or those named. kNotFound, kFailedPrecondition as
+  // SelectKernels(). kInvalidArgument for a spec that ValidateModelSpec() refuses.
+  static Result<ObjectCodec> Make(const ModelSpec& spec, std::string_view kernels = {});
+
+  // Upper bound of Encode()'s output for this header, in bytes: raw + 64 per tile, and the format.
+  [[nodiscard]] std::size_t EncodedBytesMax(const ObjectHeader& header) const;
+
+  // Reads the part's values of one chunk out of paged memory and appends header and segments to
+  // `object`. `header` names identity, part, groups and levels; level_bytes are filled in here.
+  // kInvalidArgument if the memory lacks a layer, head or block that the part needs; `object` is
+  // then as it was.
+  Status Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
+                const ChunkPlace& place, std::vector<std::byte>& object) const;
+
+  // Decodes one (layer group, head group, plane) from its tiles, coarsest level first, and writes
+  // the heads and layers that `kv` holds. `header` is the object's own. kDataLoss if the bytes do
+  // not decode: nothing is then written. Writes only inside the blocks named for place's tokens.
+  Status DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,
+                    const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
+                    std::vector<std::byte>& scratch) const;
+
+  [[nodiscard]] const ModelSpec& spec() const { return spec_; }
+
+ private:
+  ObjectCodec(ModelSpec spec, const Kernels& kernels);
+  ModelSpec spec_;
+  const Kernels* kernels_;
+};
+
+}  // namespace kdn::codec
