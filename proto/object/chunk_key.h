@@ -58,4 +58,8 @@ class ChunkHasher {
   std::uint64_t match_tweak_;
 };
 
+// Which shard of a node a key belongs to: the same everywhere, since clients choose the connection
+// by it. Keys are uniformly distributed. Requires: shard_count > 0.
+[[nodiscard]] std::uint32_t ShardOfKey(const ChunkKey& key, std::uint32_t shard_count);
+
 }  // namespace kdn

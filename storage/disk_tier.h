@@ -1,0 +1,69 @@
+// The disk tier's seam: segments by (object, level), headers and commit marks apart. storage/rocks
+// implements it; tests/storage holds every implementation to one conformance suite.
+//
+// Calls block on the disk; they run on the tier's own threads, or on the caller's in tools.
+//
+// Thread-safety: safe.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "proto/object/header.h"
+#include "storage/object_store.h"
+
+namespace kdn::storage {
+
+class DiskTier {
+ public:
+  virtual ~DiskTier() = default;
+
+  // Writes header, segments and commit mark in one batch: after a crash all of them are there or
+  // none. An empty segment is not written.
+  using Segments = std::array<std::span<const ConstBytes>, kLevelCount>;
+  virtual Status Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) = 0;
+
+  // Reads [offset, offset + out.size()) of one level's segment. kNotFound if it is not there.
+  virtual Status Read(const ObjectId& id, Level level, std::uint64_t offset, MutableBytes out) = 0;
+
+  // Deletes levels; with all of them, header and commit mark too, in one batch.
+  virtual Status Delete(const ObjectId& id, LevelSet levels) = 0;
+
+  // Calls `visit` for every committed object: its header, and the levels that are there.
+  using Visitor = std::function<void(const ObjectId&, const ObjectHeader&, LevelSet)>;
+  virtual Status Scan(const Visitor& visit) = 0;
+
+  // Small durable values beside the objects: the node's identity, the highest epoch it has obeyed.
+  // Put() has been synced to the disk when it returns.
+  virtual Status PutValue(std::string_view name, ConstBytes value) = 0;
+  virtual Result<std::vector<std::byte>> GetValue(std::string_view name) = 0;
+
+  [[nodiscard]] virtual std::uint64_t bytes_used() const = 0;
+
+  // Runs `work` on one of the tier's threads. False if the queue is full.
+  virtual bool Post(std::function<void()> work) = 0;
+
+  // Waits for posted work, flushes, syncs. Nothing may be posted after it.
+  virtual Status Close() = 0;
+};
+
+struct DiskOptions {
+  std::string folder;
+  bool sync = true;  // every Write() reaches the disk before it returns; else only after a crash
+                     // of the machine may the last ones be missing
+  std::uint32_t threads = 2;
+  std::uint32_t queue_depth = 256;
+  std::uint64_t bytes_max = 0;  // 0: bounded by the file system only
+};
+
+// kFailedPrecondition if another process has the folder open.
+[[nodiscard]] Result<std::unique_ptr<DiskTier>> OpenRocksTier(const DiskOptions& options);
+
+}  // namespace kdn::storage
