@@ -1,0 +1,271 @@
+// The client library: what an engine embeds to store its KV cache in a KDN cluster and to load it
+// back instead of recomputing it.
+//
+// Promises, whatever the cluster does:
+//   - nothing here throws, aborts, installs a handler or blocks past a deadline the caller gave;
+//   - with no cluster every lookup is a miss and every store is dropped: OpenClient() returns at
+//     once and connects in the background;
+//   - what is delivered is bit for bit what was stored at that level, or a miss; after a handle has
+//     completed, the engine's memory is not written again.
+//
+// Thread-safety: a Client is safe. A handle belongs to one thread at a time, unless a member says
+// otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "codec/paged_kv.h"
+#include "proto/object/header.h"
+#include "proto/object/model_spec.h"
+
+#define KDN_CLIENT_API __attribute__((visibility("default")))
+
+namespace kdn::client {
+
+using TokenId = std::uint32_t;
+
+// A secret from which chunk keys are made. The first is used for new chunks; lookups try all.
+struct ChunkSecret {
+  SecretId id{};
+  std::vector<std::byte> bytes;
+};
+
+struct ClientOptions {
+  std::string coordinator;  // "host:port" of the coordinator's transport endpoint
+  ClusterId cluster;        // zero: accept the cluster that answers
+  TenantId tenant{1};
+  std::vector<std::byte> access_secret;  // empty: the `none` scheme, loopback only
+  std::vector<ChunkSecret> chunk_secrets;  // at least one; never leaves this process
+  std::uint32_t chunk_tokens = 256;
+  std::uint32_t connections = 0;     // per peer; 0: min(cores, 4)
+  std::uint32_t decode_threads = 1;
+  std::size_t staging_bytes = std::size_t{256} << 20;  // bounds the compressed bytes in flight
+  std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline
+  bool insecure = false;             // allows plaintext off loopback
+  std::string congestion_control;    // of TCP; empty: the system's
+  std::shared_ptr<Log> log;          // null: nothing. Shared: it outlives the library's threads
+};
+
+// An engine's model as the client knows it. Made once; immutable; lives as long as its Client.
+class Model;
+
+// How chunks are cut into tiles when this process stores them.
+struct ModelOptions {
+  std::uint16_t layers_per_group = 1;
+  std::uint16_t heads_per_group = 1;
+  std::vector<std::byte> extras;  // LoRA adapter and whatever else changes all values
+};
+
+// -- Lookup ------------------------------------------------------------------------------------
+
+struct LookupOptions {
+  ProvenanceKind floor = ProvenanceKind::kExact;
+  Level level_min = Level::kExact;
+  TimePoint deadline{};           // zero: now + ClientOptions::timeout
+  std::vector<std::byte> extras;  // of this request: cache salt, image hashes; after the model's
+  TraceId trace;                  // zero: one is drawn
+};
+
+// What a lookup found: the longest usable prefix. A value: may be serialised in a scheduler process
+// and loaded from in worker processes. All that must be equal on all ranks is in it.
+class LookupResult {
+ public:
+  struct State;
+  LookupResult();  // a miss
+  KDN_CLIENT_API LookupResult(const LookupResult&);
+  KDN_CLIENT_API LookupResult(LookupResult&&) noexcept;
+  KDN_CLIENT_API LookupResult& operator=(const LookupResult&);
+  KDN_CLIENT_API LookupResult& operator=(LookupResult&&) noexcept;
+  KDN_CLIENT_API ~LookupResult();
+
+  // Tokens at the front that can be loaded: a multiple of the chunk size, or up to a stored partial
+  // chunk's end.
+  [[nodiscard]] KDN_CLIENT_API std::uint64_t tokens_matched() const;
+  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_matched() const;
+  // Compressed bytes that loading all of it moves.
+  [[nodiscard]] KDN_CLIENT_API std::uint64_t bytes() const;
+  // The worst of all matched chunks.
+  [[nodiscard]] KDN_CLIENT_API Provenance provenance() const;
+  // The tiers of the matched chunks' best replicas: "dram", "disk", "mixed" or "".
+  [[nodiscard]] KDN_CLIENT_API std::string_view tier() const;
+  // Keeps the first `tokens` tokens' chunks and forgets the rest: where ranks agree on less.
+  KDN_CLIENT_API void Truncate(std::uint64_t tokens);
+
+  [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
+  // kInvalidArgument for bytes that Serialize() did not write in this or the previous version.
+  static KDN_CLIENT_API Result<LookupResult> Deserialize(ConstBytes bytes);
+
+  [[nodiscard]] const State& state() const { return *state_; }
+
+ private:
+  friend class LookupAccess;
+  std::unique_ptr<State> state_;
+};
+
+// A lookup under way. Destroying it gives it up.
+class LookupHandle {
+ public:
+  virtual ~LookupHandle() = default;
+  [[nodiscard]] virtual bool Done() = 0;
+  // Waits until it is done, at the latest at its deadline, and returns what was found; a miss if
+  // nothing was, or the cluster did not answer.
+  virtual LookupResult Take() = 0;
+};
+
+// -- Load --------------------------------------------------------------------------------------
+
+enum class LoadOrder : std::uint8_t {
+  kChunkByChunk,  // from the front: what has arrived is a prefix, and can be used if the rest fails
+  kLayerByLayer,  // layer 0 of all chunks first, so that the engine can start on it
+};
+
+struct LoadOptions {
+  std::uint64_t skip_tokens = 0;  // at the front: the engine has them already; a chunk multiple
+  LoadOrder order = LoadOrder::kChunkByChunk;
+  TimePoint deadline{};           // zero: now + ClientOptions::timeout
+  TraceId trace;
+};
+
+struct LoadReport {
+  Code code = Code::kOk;            // kOk: all of it was loaded; kCancelled; kDeadlineExceeded; ...
+  std::uint64_t tokens_loaded = 0;  // at the front, skip_tokens counted in: valid in all layers
+  Provenance provenance;            // the worst of the loaded chunks
+  std::uint64_t bytes_received = 0;
+  std::uint32_t pieces_corrupt = 0;     // caught by their checksum
+  std::uint32_t replicas_failed_over = 0;  // reads that went on at another replica
+};
+
+// A load into the engine's pages. Blocks of tokens at or above tokens_loaded hold undefined values
+// when it is over: the engine recomputes them.
+class LoadHandle {
+ public:
+  virtual ~LoadHandle() = default;  // cancels, and waits until memory is no longer written (<= 10 ms)
+  [[nodiscard]] virtual bool Done() = 0;
+  // True once layer `layer` of all tokens to be loaded is in the pages. Safe from any thread.
+  [[nodiscard]] virtual bool LayerReady(std::uint32_t layer) = 0;
+  // Waits for it, at the latest until the load's deadline. False: it will not come; see Wait().
+  virtual bool WaitLayer(std::uint32_t layer) = 0;
+  // Tokens at the front that are valid in all layers by now. Safe from any thread.
+  [[nodiscard]] virtual std::uint64_t TokensReady() = 0;
+  virtual void Cancel() = 0;
+  virtual LoadReport Wait() = 0;
+};
+
+// -- Store -------------------------------------------------------------------------------------
+
+struct StorePlanOptions {
+  std::string context;            // names or extends a context; empty: none
+  Provenance provenance;          // of the past the values were computed over; unknown if not said
+  std::uint16_t part_count = 1;   // writers that hold a share each
+  std::uint8_t replicas = 0;      // 0: the cluster's default
+  bool with_partial = false;      // also stores a last chunk that is not full
+  TimePoint deadline{};
+  std::vector<std::byte> extras;
+  TraceId trace;
+};
+
+// Which chunks are missing, and the tickets to store them. A value, serialised like a LookupResult:
+// one process plans and hands it to the other writers.
+class StorePlan {
+ public:
+  struct State;
+  StorePlan();  // nothing to store
+  KDN_CLIENT_API StorePlan(const StorePlan&);
+  KDN_CLIENT_API StorePlan(StorePlan&&) noexcept;
+  KDN_CLIENT_API StorePlan& operator=(const StorePlan&);
+  KDN_CLIENT_API StorePlan& operator=(StorePlan&&) noexcept;
+  KDN_CLIENT_API ~StorePlan();
+
+  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks() const;          // of the whole chain
+  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const; // the others are there
+  [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
+  static KDN_CLIENT_API Result<StorePlan> Deserialize(ConstBytes bytes);
+  [[nodiscard]] const State& state() const { return *state_; }
+
+ private:
+  friend class StoreAccess;
+  std::unique_ptr<State> state_;
+};
+
+struct StoreReport {
+  Code code = Code::kOk;             // kOk: every chunk is visible, or pending other writers' parts
+  std::uint32_t chunks_stored = 0;   // visible now, by this call
+  std::uint32_t chunks_present = 0;  // were there before
+  std::uint32_t chunks_pending = 0;  // wait for other parts
+  std::uint32_t chunks_failed = 0;
+  std::uint32_t chunks_on_disk = 0;  // of those stored, durable on at least one node's disk
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_raw = 0;       // uncompressed
+};
+
+class StoreHandle {
+ public:
+  virtual ~StoreHandle() = default;  // cancels, and waits until memory is no longer read (<= 10 ms)
+  [[nodiscard]] virtual bool Done() = 0;
+  // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on.
+  virtual Status WaitRead() = 0;
+  virtual void Cancel() = 0;
+  virtual StoreReport Wait() = 0;
+};
+
+// -- Client ------------------------------------------------------------------------------------
+
+class Client {
+ public:
+  virtual ~Client() = default;  // handles must be gone
+
+  // kInvalidArgument for a spec or options that are out of bounds.
+  virtual Result<const Model*> UseModel(const ModelSpec& spec, const ModelOptions& options) = 0;
+
+  // Never waits: ask the handle. `tokens` is copied.
+  virtual std::unique_ptr<LookupHandle> Lookup(const Model& model, std::span<const TokenId> tokens,
+                                               const LookupOptions& options) = 0;
+  // What is stored of a named context; its keys come from the coordinator, no tokens are needed.
+  virtual std::unique_ptr<LookupHandle> LookupContext(const Model& model, std::string_view context,
+                                                      const LookupOptions& options) = 0;
+
+  // Loads what `found` names into `kv`. `kv`'s maps and `blocks` are copied; the memory they point
+  // to stays until the handle is done. kInvalidArgument if `kv` does not fit the model, or blocks
+  // are too few for the tokens matched.
+  virtual Result<std::unique_ptr<LoadHandle>> Load(const Model& model, const LookupResult& found,
+                                                   const codec::PagedKv& kv,
+                                                   const codec::BlockTables& blocks,
+                                                   const LoadOptions& options) = 0;
+
+  // Asks which chunks of `tokens` are missing and reserves room for them. Waits until the deadline
+  // at the latest. kUnavailable without a cluster.
+  virtual Result<StorePlan> PlanStore(const Model& model, std::span<const TokenId> tokens,
+                                      const StorePlanOptions& options) = 0;
+
+  // Stores one part of what the plan names. `shape` says which share this writer holds (number,
+  // layers, heads); a default PartShape with count 1 means all of the model.
+  virtual Result<std::unique_ptr<StoreHandle>> Store(const Model& model, const StorePlan& plan,
+                                                     const PartShape& shape,
+                                                     const codec::PagedKv& kv,
+                                                     const codec::BlockTables& blocks) = 0;
+
+  // True while the coordinator answers. Never blocks.
+  [[nodiscard]] virtual bool Connected() const = 0;
+
+  // The client's metrics in the Prometheus text format.
+  [[nodiscard]] virtual std::string Metrics() const = 0;
+};
+
+// Over a cluster. Returns at once, cluster or not. kInvalidArgument for options out of bounds.
+[[nodiscard]] KDN_CLIENT_API Result<std::unique_ptr<Client>> OpenClient(
+    const ClientOptions& options);
+
+}  // namespace kdn::client

@@ -1,0 +1,245 @@
+/* C ABI of the client library. Usable from C99; bindings are written against it.
+ *
+ * Rules that hold for every function:
+ *   - A kdn_code of 0 is success. Values equal kdn::Code and the gRPC status codes. A miss is no
+ *     error: it is a lookup of 0 tokens.
+ *   - The last error's text is per thread: kdn_last_error(), valid until the next call.
+ *   - The library never frees what it did not allocate, and hands out no memory the caller frees:
+ *     objects have a _close function that accepts NULL, bytes are copied into the caller's buffer.
+ *   - Structs passed in begin with struct_size, set to sizeof by the caller: fields may be appended
+ *     in a later minor version, never moved or removed.
+ *   - Nothing throws, aborts or blocks past the deadline given (timeout_ms; 0: the client's).
+ *   - A client may be shared between threads; a handle belongs to one thread at a time, except
+ *     kdn_load_layer_ready and kdn_load_wait_layer.
+ */
+#ifndef KDN_KDN_H_
+#define KDN_KDN_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KDN_API __attribute__((visibility("default")))
+
+typedef int32_t kdn_code;
+typedef struct kdn_client kdn_client;
+typedef struct kdn_model kdn_model;   /* lives as long as its client; not closed */
+typedef struct kdn_kv kdn_kv;         /* an engine's paged memory, described once */
+typedef struct kdn_lookup kdn_lookup; /* a lookup under way, or its result */
+typedef struct kdn_load kdn_load;
+typedef struct kdn_plan kdn_plan;     /* what is to be stored, with its tickets */
+typedef struct kdn_store kdn_store;
+
+KDN_API const char* kdn_last_error(void);
+KDN_API const char* kdn_version(void); /* "0.1.0" */
+
+/* -- Client ---------------------------------------------------------------------------------- */
+
+typedef struct kdn_client_options {
+  size_t struct_size;
+  const char* coordinator;           /* "host:port"; NULL with embedded_dram_bytes > 0 */
+  const uint8_t* cluster_id;         /* 16 bytes; NULL: the cluster that answers */
+  uint64_t tenant_id;
+  const uint8_t* access_secret;      /* NULL: the `none` scheme, loopback only */
+  size_t access_secret_size;
+  const uint8_t* chunk_secret;       /* required */
+  size_t chunk_secret_size;
+  uint32_t chunk_secret_id;
+  uint32_t chunk_tokens;             /* 0: 256 */
+  uint32_t timeout_ms;               /* 0: 2000 */
+  uint32_t decode_threads;           /* 0: 1 */
+  uint64_t embedded_dram_bytes;      /* libkdn_embedded only; else 12 (unimplemented) */
+  const char* embedded_disk_folder;  /* NULL: DRAM only */
+} kdn_client_options;
+
+/* Returns at once, whether a cluster answers or not. */
+KDN_API kdn_code kdn_client_open(const kdn_client_options* options, kdn_client** client);
+KDN_API void kdn_client_close(kdn_client* client);
+KDN_API int kdn_client_connected(const kdn_client* client);
+/* Copies the metrics' text. *size is set to the size needed, terminating zero counted in; 8 if
+ * capacity is smaller. */
+KDN_API kdn_code kdn_client_metrics(const kdn_client* client, char* text, size_t capacity,
+                                    size_t* size);
+
+/* -- Model ----------------------------------------------------------------------------------- */
+
+typedef enum kdn_dtype {
+  KDN_BF16 = 0, KDN_FP16 = 1, KDN_FP32 = 2, KDN_FP8_E4M3 = 3, KDN_FP8_E5M2 = 4
+} kdn_dtype;
+typedef enum kdn_attention { KDN_GROUPED = 0, KDN_LATENT = 1, KDN_STATE = 2 } kdn_attention;
+
+typedef struct kdn_kv_group {
+  size_t struct_size;
+  uint8_t attention;       /* kdn_attention */
+  const uint16_t* layers;  /* ascending */
+  size_t layer_count;
+  uint16_t kv_heads;
+  uint16_t k_head_size;    /* of k, latent or state */
+  uint16_t v_head_size;    /* of v or rope; 0 for KDN_STATE */
+  uint32_t window_tokens;  /* 0: full attention */
+} kdn_kv_group;
+
+typedef struct kdn_model_spec {
+  size_t struct_size;
+  const char* name;
+  const char* revision;
+  uint8_t dtype;           /* kdn_dtype */
+  float k_scale, v_scale;  /* of fp8; 0 means 1 */
+  uint8_t rotary_pairing;  /* 0 none, 1 NeoX, 2 GPT-J */
+  uint8_t rotary_scaling;  /* 0 none, 1 linear, 2 llama3, 3 YaRN, 4 dynamic NTK */
+  uint16_t rotary_dims;
+  double rotary_base;
+  double rotary_factor, rotary_low_frequency_factor, rotary_high_frequency_factor;
+  double rotary_original_context;
+  const kdn_kv_group* groups;
+  size_t group_count;
+  uint16_t layers_per_tile; /* 0: 1 */
+  uint16_t heads_per_tile;  /* 0: 1 */
+  const uint8_t* extras;    /* what else changes all values, a LoRA adapter's digest; NULL: none */
+  size_t extras_size;
+} kdn_model_spec;
+
+KDN_API kdn_code kdn_model_open(kdn_client* client, const kdn_model_spec* spec,
+                                const kdn_model** model);
+
+/* -- Paged memory: address = base[layer] + block*s + slot*s + head*s + dim*s, per plane --------- */
+
+typedef struct kdn_plane_map {
+  void* const* base;       /* one per layer of the group; NULL: this process lacks the layer */
+  int64_t block_stride, slot_stride, head_stride, dim_stride; /* bytes */
+} kdn_plane_map;
+
+typedef struct kdn_kv_pool {
+  size_t struct_size;
+  kdn_plane_map planes[2]; /* k and v; latent and rope; state and nothing */
+  uint32_t block_tokens;
+  uint32_t block_count;
+  uint16_t first_head, head_count; /* the heads this memory holds, in the model's numbers */
+} kdn_kv_pool;
+
+/* One pool per KV group. Copies the description; the memory stays the engine's. */
+KDN_API kdn_code kdn_kv_open(const kdn_model* model, const kdn_kv_pool* pools, size_t pool_count,
+                             kdn_kv** kv);
+KDN_API void kdn_kv_close(kdn_kv* kv);
+
+/* One table per KV group: ids of the blocks that hold the sequence's tokens, in order. */
+typedef struct kdn_block_tables {
+  size_t struct_size;
+  const uint32_t* const* tables;
+  const size_t* block_counts;
+  size_t table_count;
+} kdn_block_tables;
+
+/* -- Lookup ------------------------------------------------------------------------------------ */
+
+typedef struct kdn_lookup_options {
+  size_t struct_size;
+  uint32_t timeout_ms;
+  uint8_t provenance_floor; /* 0 unknown, 1 blended, 2 lossy, 3 exact */
+  uint8_t level_min;        /* 0 draft .. 3 exact */
+  const uint8_t* extras;    /* of this request: cache salt, image hashes */
+  size_t extras_size;
+} kdn_lookup_options;
+
+/* Never waits. `options` may be NULL: exact values only. */
+KDN_API kdn_code kdn_lookup_start(kdn_client* client, const kdn_model* model,
+                                  const uint32_t* tokens, size_t token_count,
+                                  const kdn_lookup_options* options, kdn_lookup** lookup);
+KDN_API int kdn_lookup_done(kdn_lookup* lookup);
+/* Waits, at the latest until the deadline, and sets how many tokens at the front can be loaded. */
+KDN_API kdn_code kdn_lookup_wait(kdn_lookup* lookup, uint64_t* tokens_matched);
+/* Keeps no more than the first `tokens` tokens: where ranks agree on less. Requires: done. */
+KDN_API kdn_code kdn_lookup_truncate(kdn_lookup* lookup, uint64_t tokens);
+/* For another process: *size is set to the size needed; 8 if capacity is smaller. Requires: done. */
+KDN_API kdn_code kdn_lookup_serialize(kdn_lookup* lookup, uint8_t* bytes, size_t capacity,
+                                      size_t* size);
+KDN_API kdn_code kdn_lookup_deserialize(const uint8_t* bytes, size_t size, kdn_lookup** lookup);
+KDN_API void kdn_lookup_close(kdn_lookup* lookup);
+
+/* -- Load -------------------------------------------------------------------------------------- */
+
+typedef struct kdn_load_options {
+  size_t struct_size;
+  uint32_t timeout_ms;
+  uint64_t skip_tokens;   /* at the front: the engine has them */
+  uint8_t layer_by_layer; /* 0: chunk by chunk from the front */
+} kdn_load_options;
+
+typedef struct kdn_load_report {
+  size_t struct_size;
+  kdn_code code;
+  uint64_t tokens_loaded; /* at the front, valid in all layers; recompute what lies above */
+  uint8_t provenance;     /* kind: 0 unknown .. 3 exact */
+  uint64_t bytes_received;
+  uint32_t pieces_corrupt;
+  uint32_t replicas_failed_over;
+} kdn_load_report;
+
+/* `kv` and its memory stay until the load is closed. `options` may be NULL. */
+KDN_API kdn_code kdn_load_start(kdn_client* client, const kdn_model* model,
+                                const kdn_lookup* lookup, const kdn_kv* kv,
+                                const kdn_block_tables* blocks, const kdn_load_options* options,
+                                kdn_load** load);
+KDN_API int kdn_load_done(kdn_load* load);
+KDN_API int kdn_load_layer_ready(kdn_load* load, uint32_t layer);
+/* 0 once the layer is in the pages; 5 if it will not come: recompute. */
+KDN_API kdn_code kdn_load_wait_layer(kdn_load* load, uint32_t layer);
+KDN_API void kdn_load_cancel(kdn_load* load);
+KDN_API kdn_code kdn_load_wait(kdn_load* load, kdn_load_report* report);
+KDN_API void kdn_load_close(kdn_load* load); /* cancels if it is not done */
+
+/* -- Store ------------------------------------------------------------------------------------- */
+
+typedef struct kdn_plan_options {
+  size_t struct_size;
+  uint32_t timeout_ms;
+  const char* context;  /* names or extends a context; NULL: none */
+  uint8_t provenance;   /* kind of the past the values were computed over */
+  uint16_t part_count;  /* 0: 1 */
+  uint8_t replicas;     /* 0: the cluster's default */
+  uint8_t with_partial; /* 1: also a last chunk that is not full */
+  const uint8_t* extras;
+  size_t extras_size;
+} kdn_plan_options;
+
+KDN_API kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_t* tokens,
+                               size_t token_count, const kdn_plan_options* options,
+                               kdn_plan** plan, uint32_t* chunks_to_store);
+KDN_API kdn_code kdn_plan_serialize(const kdn_plan* plan, uint8_t* bytes, size_t capacity,
+                                    size_t* size);
+KDN_API kdn_code kdn_plan_deserialize(const uint8_t* bytes, size_t size, kdn_plan** plan);
+KDN_API void kdn_plan_close(kdn_plan* plan);
+
+/* Which share of the model this writer holds. NULL: all of it. */
+typedef struct kdn_part {
+  size_t struct_size;
+  uint16_t number, count;
+  uint16_t first_layer, layer_count;
+  uint16_t first_head, head_count;
+} kdn_part;
+
+typedef struct kdn_store_report {
+  size_t struct_size;
+  kdn_code code;
+  uint32_t chunks_stored, chunks_present, chunks_pending, chunks_failed, chunks_on_disk;
+  uint64_t bytes_sent, bytes_raw;
+} kdn_store_report;
+
+KDN_API kdn_code kdn_store_start(kdn_client* client, const kdn_model* model, const kdn_plan* plan,
+                                 const kdn_part* part, const kdn_kv* kv,
+                                 const kdn_block_tables* blocks, kdn_store** store);
+KDN_API int kdn_store_done(kdn_store* store);
+/* Waits until the engine's memory has been read and its blocks may be reused. */
+KDN_API kdn_code kdn_store_wait_read(kdn_store* store);
+KDN_API void kdn_store_cancel(kdn_store* store);
+KDN_API kdn_code kdn_store_wait(kdn_store* store, kdn_store_report* report);
+KDN_API void kdn_store_close(kdn_store* store); /* cancels if it is not done */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KDN_KDN_H_ */
