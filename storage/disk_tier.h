@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -26,26 +27,36 @@ class DiskTier {
   virtual ~DiskTier() = default;
 
   // Writes header, segments and commit mark in one batch: after a crash all of them are there or
-  // none. An empty segment is not written.
+  // none. An empty segment is not written. Writing an object that is there already is no error
+  // and changes nothing. kResourceExhausted if it would exceed bytes_max or the disk is full,
+  // kUnavailable for any other error of the disk: nothing is written then, reads go on, and
+  // writes succeed again once the cause is gone.
   using Segments = std::array<std::span<const ConstBytes>, kLevelCount>;
   virtual Status Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) = 0;
 
-  // Reads [offset, offset + out.size()) of one level's segment. kNotFound if it is not there.
-  virtual Status Read(const ObjectId& id, Level level, std::uint64_t offset, MutableBytes out) = 0;
+  // Fills `out`, one run after the other, with the bytes of one level's segment from `offset` on.
+  // kNotFound if the level is not there, kDataLoss if it ends before `out` does.
+  virtual Status Read(const ObjectId& id, Level level, std::uint64_t offset,
+                      std::span<const MutableBytes> out) = 0;
 
-  // Deletes levels; with all of them, header and commit mark too, in one batch.
+  // Deletes levels; when none is left, header and commit mark too, in one batch. Deleting what is
+  // not there is no error.
   virtual Status Delete(const ObjectId& id, LevelSet levels) = 0;
 
-  // Calls `visit` for every committed object: its header, and the levels that are there.
+  // Calls `visit` for every committed object: its header, and the levels that are there. What is
+  // damaged is left out and counted by kDataLoss after all others have been visited.
   using Visitor = std::function<void(const ObjectId&, const ObjectHeader&, LevelSet)>;
   virtual Status Scan(const Visitor& visit) = 0;
 
   // Small durable values beside the objects: the node's identity, the highest epoch it has obeyed.
   // Put() has been synced to the disk when it returns.
   virtual Status PutValue(std::string_view name, ConstBytes value) = 0;
+  // kNotFound if there is none.
   virtual Result<std::vector<std::byte>> GetValue(std::string_view name) = 0;
 
+  // Of headers and segments; and its bound, 0 if there is none.
   [[nodiscard]] virtual std::uint64_t bytes_used() const = 0;
+  [[nodiscard]] virtual std::uint64_t bytes_max() const = 0;
 
   // Runs `work` on one of the tier's threads. False if the queue is full.
   virtual bool Post(std::function<void()> work) = 0;
@@ -63,7 +74,8 @@ struct DiskOptions {
   std::uint64_t bytes_max = 0;  // 0: bounded by the file system only
 };
 
-// kFailedPrecondition if another process has the folder open.
+// Makes the folder if there is none. kFailedPrecondition if it is open already, here or in another
+// process, or was written by a newer version.
 [[nodiscard]] Result<std::unique_ptr<DiskTier>> OpenRocksTier(const DiskOptions& options);
 
 }  // namespace kdn::storage

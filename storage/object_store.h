@@ -86,15 +86,23 @@ struct ReadResult {
   ReadSlot slot{};
   ObjectHeader header;
   LevelSet levels;  // present in the answer, coarsest first
-  // Tiles in the order in which they are to be sent: layer group by layer group, within one by
+  // All tiles in the order in which they are to be sent: layer group by layer group, within one by
   // level, head group, plane. Entries are as in the index.
+  std::vector<TileEntry> entries;
+  std::vector<ConstBytes> runs;  // the tiles' bytes, one after the other; none crosses a group
+  // One layer group: a view of its share of both vectors.
   struct Group {
-    std::vector<TileEntry> entries;
-    std::vector<ConstBytes> bytes;  // the entries' bytes, one after the other, in runs
+    std::span<const TileEntry> entries;
+    std::span<const ConstBytes> runs;
     std::size_t size_bytes = 0;
   };
   std::vector<Group> groups;
-  bool from_disk = false;  // at least one segment had to be read from disk
+  std::size_t size_bytes = 0;  // of all groups
+  bool from_disk = false;      // at least one segment had to be read from disk
+
+  ReadResult() = default;
+  ReadResult(const ReadResult&) = delete;  // groups point into the vectors
+  ReadResult& operator=(const ReadResult&) = delete;
 };
 
 struct Completion {
@@ -102,7 +110,7 @@ struct Completion {
   Kind kind = Kind::kRead;
   std::uint64_t tag = 0;
   Code code = Code::kOk;
-  LevelSet on_disk;               // of kCommit: what is durable now
+  LevelSet on_disk;                  // of kCommit: what is durable now
   std::unique_ptr<ReadResult> read;  // of kRead with kOk
 };
 
@@ -120,27 +128,33 @@ class ObjectStore {
   // already; kInvalidArgument for a size beyond limits, or one that differs from the slot's.
   [[nodiscard]] virtual Result<PutSlot> BeginPut(const ObjectId& id, std::uint64_t size_bytes,
                                                  TimePoint expires) = 0;
-  // Where bytes [offset, offset + size) of the object are to be received. Valid until the put is
-  // visible or aborted; a put with memory handed out is not freed before PutReceived() or
-  // PutFailed() for the same range.
+  // Where bytes [offset, offset + size) of the object are to be received. Valid until
+  // PutReceived() or PutFailed() for the same range; a put with memory handed out is not freed
+  // before. kAlreadyExists if the object is whole and verified: PutDigest() has what to answer;
+  // kNotFound for a put that has expired or been aborted; kOutOfRange.
   [[nodiscard]] virtual Result<std::vector<MutableBytes>> PutMemory(PutSlot slot,
                                                                     std::uint64_t offset,
                                                                     std::size_t size_bytes) = 0;
-  // These bytes are there. When all are, verifies the object (header against id, indices, every
-  // tile) and returns its digest; nullopt before that. kDataLoss, and the put is gone, if it does
-  // not verify. Bytes that arrive twice are no error if they are the same range again.
+  // These bytes are there. Once all are and no memory is handed out, verifies the object (header
+  // against id, indices, every tile) and returns its digest; nullopt before that. kDataLoss, and
+  // the put is gone, if it does not verify. Bytes may arrive twice if they are the same.
   [[nodiscard]] virtual Result<std::optional<ObjectDigest>> PutReceived(PutSlot slot,
                                                                         std::uint64_t offset,
                                                                         std::size_t size_bytes) = 0;
-  // These bytes will not come; their memory is no longer written.
+  // The digest of a whole, verified put; nullopt before that or for an unknown slot.
+  [[nodiscard]] virtual std::optional<ObjectDigest> PutDigest(PutSlot slot) const = 0;
+  // These bytes will not come; their memory is no longer written. Never verifies: if all else is
+  // there, the bytes have to come again.
   virtual void PutFailed(PutSlot slot, std::uint64_t offset, std::size_t size_bytes) = 0;
   // Frees the room once no memory is handed out. Unknown slots are ignored.
   virtual void AbortPut(const ObjectId& id) = 0;
 
   // Makes a whole, verified put visible. Reported by Poll() as kCommit under `tag`: kOk once it is
   // as durable as the write mode says; kNotFound if there is no such put or its digest differs;
-  // kAlreadyExists counts as success (a commit told twice). Of two visible objects with one key and
-  // part, the one of better provenance stays, the newer of equals.
+  // kAlreadyExists, which is success, for a commit told twice and for an object that has to give
+  // way: of two visible objects with one key and part, the one of better provenance stays, the
+  // newer of equals. On any other code the put stays open, and may be committed again, until it
+  // expires.
   virtual void Commit(const ObjectId& id, const ObjectDigest& digest, std::uint64_t tag) = 0;
 
   // -- Reads ---------------------------------------------------------------------------------
@@ -148,13 +162,15 @@ class ObjectStore {
   [[nodiscard]] virtual std::optional<StoredObject> Find(TenantId tenant, const ChunkKey& key,
                                                          std::uint16_t part) const = 0;
   // Reported by Poll() as kRead under `tag`, or at once: returns the result if all of it lies in
-  // DRAM, nullptr if Poll() will report it. kNotFound for a miss.
+  // DRAM, nullptr if Poll() will report it. kNotFound for a miss; kResourceExhausted if DRAM has
+  // no room for what is on disk, kUnavailable if too much waits for the disk: come back later.
   [[nodiscard]] virtual Result<std::unique_ptr<ReadResult>> StartRead(const ReadRequest& request,
                                                                       std::uint64_t tag) = 0;
   virtual void ReleaseRead(ReadSlot slot) = 0;
 
   // -- Keeping -------------------------------------------------------------------------------
-  // Deletes these levels in both tiers; what is left must be a prefix. All levels: drops it.
+  // Deletes these levels in both tiers; what is left must be a prefix (kInvalidArgument). All
+  // levels: drops it. Gone at once to readers; the disk follows.
   virtual Status Truncate(const ObjectId& id, LevelSet levels) = 0;
   // Reads every stored byte of an object again and checks it. kDataLoss, and what failed is
   // dropped. Blocks on the disk: for tools, not for shard threads under load.
@@ -163,7 +179,8 @@ class ObjectStore {
   virtual void Suspect(const ObjectId& id) = 0;
 
   // -- The shard's turn ----------------------------------------------------------------------
-  // Moves finished work into `completions`, expires puts, writes back, evicts.
+  // Moves finished work into `completions`, expires puts, writes back. Called when WaitFd() is
+  // readable, and at least a few times a second: nothing wakes it for an expiry.
   virtual std::size_t Poll(std::span<Completion> completions) = 0;
   // Readable when Poll() has something to say.
   [[nodiscard]] virtual int WaitFd() const = 0;
@@ -183,7 +200,8 @@ class ObjectStore {
   };
   [[nodiscard]] virtual Usage usage() const = 0;
 
-  // Writes all dirty bytes and marks a clean stop. Blocks.
+  // Writes all dirty bytes and marks a clean stop. Blocks. Commits that still wait are reported as
+  // kCancelled by a last Poll(); nothing else may be called after it.
   virtual Status Close() = 0;
 };
 
@@ -198,10 +216,6 @@ struct ShardOf {
   std::uint32_t shard = 0;
   std::uint32_t shard_count = 1;
 };
-
-// Which shard of a node a key belongs to: the same everywhere, since clients choose the connection
-// by it. Keys are uniformly distributed.
-[[nodiscard]] std::uint32_t ShardOfKey(const ChunkKey& key, std::uint32_t shard_count);
 
 [[nodiscard]] Result<std::unique_ptr<ObjectStore>> OpenObjectStore(const StoreOptions& options,
                                                                    ShardOf shard, DiskTier* disk,
