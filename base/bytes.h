@@ -4,6 +4,8 @@
 // Thread-safety: not safe; caller synchronises.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -37,10 +39,10 @@ class ByteWriter {
 
   template <WireInteger T>
   void Integer(T value) {
-    const auto raw = ToRaw(value);
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-      out_.push_back(static_cast<std::byte>(static_cast<std::uint64_t>(raw) >> (8 * i)));
-    }
+    const auto raw = static_cast<std::uint64_t>(ToRaw(value));
+    std::array<std::byte, sizeof(T)> bytes;
+    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<std::byte>(raw >> (8 * i));
+    Bytes(bytes);
   }
   void Bytes(ConstBytes bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
   void Zeros(std::size_t count) { out_.resize(out_.size() + count); }
@@ -75,14 +77,13 @@ class ByteReader {
 
   template <WireInteger T>
   [[nodiscard]] T Integer() {
-    std::uint64_t value = 0;
+    static_assert(std::endian::native == std::endian::little);  // Else swap here.
     if (in_.size() < sizeof(T)) {
       Fail();
       return static_cast<T>(0);
     }
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-      value |= static_cast<std::uint64_t>(in_[i]) << (8 * i);
-    }
+    std::uint64_t value = 0;
+    std::memcpy(&value, in_.data(), sizeof(T));
     in_ = in_.subspan(sizeof(T));
     return static_cast<T>(value);
   }

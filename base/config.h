@@ -13,10 +13,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -42,8 +43,7 @@ class ConfigTable {
   [[nodiscard]] std::string Describe() const;
 
  private:
-  friend Status ReadConfig(const std::string& path, std::span<ConfigTable* const> tables);
-  friend Status SetConfig(std::string_view assignment, std::span<ConfigTable* const> tables);
+  friend class ConfigSetter;  // of config.cc
 
   enum class Kind : std::uint8_t { kText, kTextList, kBoolean, kInteger };
   struct Field {
@@ -58,17 +58,27 @@ class ConfigTable {
     std::int64_t min = 0;
     std::int64_t max = 0;
   };
-  [[nodiscard]] const Field* Find(std::string_view key) const;
-
   std::string section_;
   std::vector<Field> fields_;
 };
 
 // Fills the targets of all tables from the file. kInvalidArgument says file, key, value and what
 // was expected; the targets may then be partly filled.
+//
+// A section may be named by several tables; "" holds the keys before the first section, "a.b" is a
+// section within a section.
 [[nodiscard]] Status ReadConfig(const std::string& path, std::span<ConfigTable* const> tables);
+[[nodiscard]] inline Status ReadConfig(const std::string& path,
+                                       std::initializer_list<ConfigTable*> tables) {
+  return ReadConfig(path, std::span<ConfigTable* const>(tables.begin(), tables.size()));
+}
 
-// Applies one "section.key=value", as given on a command line.
+// Applies one "section.key=value", as given on a command line. A list's values are separated by
+// commas; text stands without quotes. kInvalidArgument as above; the targets are then unchanged.
 [[nodiscard]] Status SetConfig(std::string_view assignment, std::span<ConfigTable* const> tables);
+[[nodiscard]] inline Status SetConfig(std::string_view assignment,
+                                      std::initializer_list<ConfigTable*> tables) {
+  return SetConfig(assignment, std::span<ConfigTable* const>(tables.begin(), tables.size()));
+}
 
 }  // namespace kdn

@@ -48,11 +48,11 @@ using HostId = OpaqueId<struct HostIdTag, 16>;
 // What one request is called from the engine to the disk.
 using TraceId = OpaqueId<struct TraceIdTag, 16>;
 
-enum class NodeId : std::uint32_t {};      // given by the coordinator, never reused; 0 is no node
-enum class TenantId : std::uint64_t {};    // 0 is the operator's own, never a tenant's
-enum class SecretId : std::uint32_t {};    // which of a tenant's chunk secrets made a key
-enum class MatchHash : std::uint64_t {};   // 0: the chunk begins no free chain
-enum class Epoch : std::uint32_t {};       // one reign of a coordinator; grows by one each start
+enum class NodeId : std::uint32_t {};     // given by the coordinator, never reused; 0 is no node
+enum class TenantId : std::uint64_t {};   // 0 is the operator's own, never a tenant's
+enum class SecretId : std::uint32_t {};   // which of a tenant's chunk secrets made a key
+enum class MatchHash : std::uint64_t {};  // 0: the chunk begins no free chain
+enum class Epoch : std::uint32_t {};      // one reign of a coordinator; grows by one each start
 
 // Lower-case hexadecimal, two characters a byte.
 template <class Tag, std::size_t kBytes>
@@ -82,7 +82,8 @@ template <class Tag, std::size_t kBytes>
     } else {
       return false;
     }
-    read.bytes[i / 2] = static_cast<std::byte>((static_cast<unsigned>(read.bytes[i / 2]) << 4) | digit);
+    const auto high = static_cast<unsigned>(read.bytes[i / 2]) << 4;
+    read.bytes[i / 2] = static_cast<std::byte>(high | digit);
   }
   id = read;
   return true;

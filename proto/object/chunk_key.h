@@ -50,6 +50,9 @@ class ChunkHasher {
   // first kMatchTokens tokens, so that a client can roll it over a prompt. 0 if there are fewer.
   static constexpr std::size_t kMatchTokens = 32;
   [[nodiscard]] MatchHash MatchHashOf(std::span<const TokenId> tokens) const;
+  // At i: MatchHashOf() of the tokens from i on; one element per window of kMatchTokens. Rolls, so
+  // it costs a few operations per token.
+  [[nodiscard]] std::vector<MatchHash> MatchHashesIn(std::span<const TokenId> prompt) const;
 
  private:
   HmacKey key_;

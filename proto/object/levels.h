@@ -35,8 +35,12 @@ class LevelSet {
   constexpr explicit LevelSet(std::uint8_t bits) : bits_(bits) {}
   constexpr LevelSet(Level level) : bits_(static_cast<std::uint8_t>(1U << Number(level))) {}
 
-  [[nodiscard]] constexpr bool Has(Level level) const { return ((bits_ >> Number(level)) & 1U) != 0; }
-  constexpr void Add(Level level) { bits_ = static_cast<std::uint8_t>(bits_ | (1U << Number(level))); }
+  [[nodiscard]] constexpr bool Has(Level level) const {
+    return ((bits_ >> Number(level)) & 1U) != 0;
+  }
+  constexpr void Add(Level level) {
+    bits_ = static_cast<std::uint8_t>(bits_ | (1U << Number(level)));
+  }
   constexpr void Remove(Level level) {
     bits_ = static_cast<std::uint8_t>(bits_ & ~(1U << Number(level)));
   }
