@@ -40,11 +40,22 @@ enum class PutVerdict : std::uint8_t {
   kRefused = 3,  // no room, no node, or over quota
 };
 
+// What a writer needs to know of a ticket, beside the opaque bytes that it hands on.
+struct PutGrant {
+  PutId put_id;               // of every object stored under it
+  std::vector<NodeId> nodes;  // first replica first; PutPieceRequest::hop counts in it
+  Buffer ticket;              // Ticket, sealed: for nodes and coordinator only
+
+  friend bool operator==(const PutGrant&, const PutGrant&) = default;
+};
+
+inline constexpr std::uint16_t kNoGrant = 0xFFFF;
+
 struct PutStartResponse {
   NodeMap map;                       // nodes is empty if the client's version is current
   std::vector<PutVerdict> verdicts;  // one per chunk
-  std::vector<std::uint16_t> ticket_of;  // one per chunk: index into tickets; 0xFFFF: none
-  std::vector<Buffer> tickets;
+  std::vector<std::uint16_t> grant_of;  // one per chunk: index into grants, or kNoGrant
+  std::vector<PutGrant> grants;
 
   void Encode(Buffer& out) const;
   static Result<PutStartResponse> Decode(ConstBytes bytes);
