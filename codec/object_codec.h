@@ -43,15 +43,20 @@ class ObjectCodec {
   [[nodiscard]] std::size_t EncodedBytesMax(const ObjectHeader& header) const;
 
   // Reads the part's values of one chunk out of paged memory and appends header and segments to
-  // `object`. `header` names identity, part, groups and levels; level_bytes are filled in here.
-  // kInvalidArgument if the memory lacks a layer, head or block that the part needs; `object` is
-  // then as it was.
+  // `object`. `header` names identity, part, groups and levels; level_bytes and kFlagExactAlone are
+  // filled in here. kInvalidArgument if the memory lacks a layer, head or block that the part
+  // needs, or if the header does not fit the spec or the place; kUnimplemented for levels other
+  // than `exact` alone; `object` is then as it was. `scratch` is the caller's to reuse; it grows to
+  // about the size of one tile.
   Status Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
-                const ChunkPlace& place, std::vector<std::byte>& object) const;
+                const ChunkPlace& place, std::vector<std::byte>& object,
+                std::vector<std::byte>& scratch) const;
 
   // Decodes one (layer group, head group, plane) from its tiles, coarsest level first, and writes
-  // the heads and layers that `kv` holds. `header` is the object's own. kDataLoss if the bytes do
-  // not decode: nothing is then written. Writes only inside the blocks named for place's tokens.
+  // the heads and layers that `kv` holds; holding none is no error. `header` is the object's own.
+  // place.token_count may be smaller than the chunk's: only its first tokens are then written.
+  // kDataLoss if the bytes do not decode, kInvalidArgument if memory or blocks do not fit: nothing
+  // is then written. Writes only inside the blocks named for place's tokens.
   Status DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,
                     const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
                     std::vector<std::byte>& scratch) const;
