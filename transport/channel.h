@@ -91,8 +91,11 @@ struct Peer {
 };
 
 // One call on the side that answers it. The bulk of both directions is moved from here, into and out
-// of memory that stays registered and unchanged until OnMoved(). Destroying an unfinished Exchange
-// answers its caller kInternal.
+// of memory that stays registered and unchanged until OnMoved().
+//
+// Destroying it gives up the pieces that are in flight: their memory is not touched again and they
+// report no OnMoved(). Unless it was finished and nothing was in flight, its caller gets kInternal.
+// It may outlive its Server, and does nothing then.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -104,19 +107,21 @@ class Exchange {
 
   // Moves `from`, as one piece, to `offset` of the caller's receive_bulk. Requires: at most
   // limits::kPieceBytesMax bytes, inside receive_bulk_bytes(). `piece` comes back in OnMoved() once
-  // the memory may change again.
+  // the memory may change again. The outer span is copied. Without effect, not even an OnMoved(),
+  // once the call is finished or abandoned; so is ReceivePiece().
   virtual void SendPiece(std::uint32_t piece, std::size_t offset,
                          std::span<const ConstBytes> from) = 0;
-  // Moves bytes [offset, offset + size of `into`) of the caller's send_bulk here. Requires: inside
-  // send_bulk_bytes().
+  // Moves bytes [offset, offset + size of `into`) of the caller's send_bulk here. Requires: at most
+  // limits::kPieceBytesMax bytes, inside send_bulk_bytes(). The outer span is copied.
   virtual void ReceivePiece(std::uint32_t piece, std::size_t offset,
                             std::span<const MutableBytes> into) = 0;
-  // Answers the call, after all pieces sent before. The Exchange may be destroyed right after, or
-  // kept; OnMoved() still comes for its pieces.
+  // Answers the call, after all pieces sent before; `response`, at most limits::kResponseBytesMax,
+  // is copied. OnMoved() still comes for pieces in flight: kCancelled for those being received.
   virtual void Finish(Code code, ConstBytes response) = 0;
 };
 
-// What a daemon does with calls. Run on the thread that polls the Server.
+// What a daemon does with calls. Called from Server::Poll() and ~Server() only, never from inside a
+// method of an Exchange; an Exchange may be used from there or, on the same thread, between polls.
 class Service {
  public:
   virtual ~Service() = default;
@@ -125,8 +130,9 @@ class Service {
   // every SendPiece() and ReceivePiece(), also when the caller is gone. `call` may be finished and
   // destroyed in it.
   virtual void OnMoved(Exchange& call, std::uint32_t piece, Code code) = 0;
-  // The caller cancelled, ran out of time or died. Pieces in flight still report OnMoved();
-  // Finish() has no effect any more. Calls that are already finished get no OnAbandoned().
+  // The caller cancelled, ran out of time or died, or the Server is being destroyed. Pieces in
+  // flight report OnMoved() after it, unless the call is destroyed here; Finish() has no effect any
+  // more. Calls that are already finished get no OnAbandoned().
   virtual void OnAbandoned(Exchange& call) = 0;
 };
 
@@ -153,7 +159,8 @@ struct Identity {
   std::vector<std::byte> secret;
 };
 
-// What a server asks to judge a Hello. Called on the polling thread; must not block.
+// What a server asks to judge a Hello. Called on the polling thread, by loopback on the connecting
+// one; must not block.
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
@@ -166,7 +173,8 @@ class Authenticator {
   [[nodiscard]] virtual std::uint64_t map_version() const = 0;
 };
 
-// What the channels of one process share: registered memory, devices, credentials.
+// What the channels of one process share: registered memory, devices, credentials. It outlives its
+// channels and servers.
 class Domain {
  public:
   virtual ~Domain() = default;
@@ -177,7 +185,8 @@ class Domain {
   virtual Status Unregister(const std::byte* address) = 0;
 
   // kUnavailable if nothing answers at `endpoint` by then, kUnauthenticated or kFailedPrecondition
-  // if the peer refuses the Hello. The only call that may block.
+  // if the peer refuses the Hello. The only call that may block; over TCP, another thread must be
+  // polling the server meanwhile.
   [[nodiscard]] virtual Result<std::unique_ptr<Channel>> Connect(std::string_view endpoint,
                                                                  const Identity& identity,
                                                                  TimePoint deadline) = 0;
