@@ -107,8 +107,8 @@ class Exchange {
 
   // Moves `from`, as one piece, to `offset` of the caller's receive_bulk. Requires: at most
   // limits::kPieceBytesMax bytes, inside receive_bulk_bytes(). `piece` comes back in OnMoved() once
-  // the memory may change again. The outer span is copied. Without effect, not even an OnMoved(),
-  // once the call is finished or abandoned; so is ReceivePiece().
+  // the memory may change again. The outer span is copied. Once the call is finished or abandoned
+  // nothing moves any more, and OnMoved() says kCancelled; so with ReceivePiece().
   virtual void SendPiece(std::uint32_t piece, std::size_t offset,
                          std::span<const ConstBytes> from) = 0;
   // Moves bytes [offset, offset + size of `into`) of the caller's send_bulk here. Requires: at most
