@@ -11,9 +11,9 @@
 
 namespace kdn::wire {
 
-// Puts `keys` at [first_chunk, ...) of the context's list and cuts what followed: a suffix put names
-// only the new chunks. Makes the context if there is none. kOutOfRange if first_chunk is beyond the
-// present end; kFailedPrecondition if the context is of another model.
+// Puts `keys` at [first_chunk, ...) of the context's list and cuts what followed: a suffix put
+// names only the new chunks. Makes the context if there is none. kOutOfRange if first_chunk is
+// beyond the present end; kFailedPrecondition if the context is of another model.
 struct ContextUpdateRequest {
   RequestHead head{MessageType::kContextUpdate};
   std::string name;

@@ -26,8 +26,8 @@ struct InventoryEntry {
   LevelSet in_dram;  // both empty: the object is gone
   LevelSet on_disk;
 
-  void Encode(ByteWriter& out) const;               // exactly kInventoryEntryBytes
-  static InventoryEntry Decode(ByteReader& in);     // fails `in` on a field out of bounds
+  void Encode(ByteWriter& out) const;            // exactly kInventoryEntryBytes
+  static InventoryEntry Decode(ByteReader& in);  // fails `in` on a field out of bounds
   friend bool operator==(const InventoryEntry&, const InventoryEntry&) = default;
 };
 

@@ -3,8 +3,9 @@
 // tests/golden/wire holds their bytes.
 //
 // Every request begins with a RequestHead (24 bytes). A response carries no head: the call's code
-// says whether it is there. Each message struct has Encode() and a static Decode(); Decode() answers
-// kInvalidArgument for bytes that Encode() would not have written, whatever they are.
+// says whether it is there. Each message struct has Encode(), which appends, and a static Decode();
+// Decode() answers kInvalidArgument for bytes that Encode() would not have written, whatever they
+// are. Encode() requires counts and lengths within their limits.
 //
 // Thread-safety: values and pure functions.
 #pragma once
@@ -41,12 +42,13 @@ struct RequestHead {
   MessageType type{};
   std::uint16_t version = 1;  // of this message's layout
   std::uint32_t reserved = 0;
-  TraceId trace;
+  TraceId trace{};
 };
 inline constexpr std::size_t kRequestHeadBytes = 24;
 
 void EncodeHead(const RequestHead& head, ByteWriter& out);
-// What a request is, without reading the rest.
+// What a request is, without reading the rest. kInvalidArgument if it is no head, kUnimplemented
+// for a type or version that this build does not know: what a newer peer sent.
 [[nodiscard]] Result<RequestHead> PeekHead(ConstBytes request);
 
 using Buffer = std::vector<std::byte>;

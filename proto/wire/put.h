@@ -1,6 +1,7 @@
 // Storing, in two phases: PutStart names every part and returns tickets; PutPiece carries bytes to
-// the first replica, which forwards them to the next as they arrive; PutCommit tells the coordinator
-// what each replica acknowledged, and after the last part the nodes make the objects visible.
+// the first replica, which forwards them to the next as they arrive; PutCommit tells the
+// coordinator what each replica acknowledged, and after the last part the nodes make the objects
+// visible.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +53,8 @@ struct PutGrant {
 inline constexpr std::uint16_t kNoGrant = 0xFFFF;
 
 struct PutStartResponse {
-  NodeMap map;                       // nodes is empty if the client's version is current
-  std::vector<PutVerdict> verdicts;  // one per chunk
+  NodeMap map;                          // nodes is empty if the client's version is current
+  std::vector<PutVerdict> verdicts;     // one per chunk
   std::vector<std::uint16_t> grant_of;  // one per chunk: index into grants, or kNoGrant
   std::vector<PutGrant> grants;
 
@@ -84,8 +85,8 @@ struct ReplicaAck {
   friend bool operator==(const ReplicaAck&, const ReplicaAck&) = default;
 };
 
-// The call's code speaks for the receiver alone. A later replica that could not be reached is listed
-// in `failed`, so that the client knows that it need not wait for its acknowledgement.
+// The call's code speaks for the receiver alone. A later replica that could not be reached is
+// listed in `failed`, so that the client knows that it need not wait for its acknowledgement.
 struct PutPieceResponse {
   std::vector<ReplicaAck> acks;
   std::vector<NodeId> failed;

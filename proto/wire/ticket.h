@@ -20,8 +20,8 @@ struct Ticket {
   ModelFingerprint model;
   std::uint16_t part_count = 1;
   std::uint64_t object_bytes_max = 0;  // of each object
-  std::uint64_t expires_ms = 0;        // on the coordinator's clock, which heartbeats carry to nodes
-  std::vector<NodeId> nodes;           // first replica first
+  std::uint64_t expires_ms = 0;  // on the coordinator's clock, which heartbeats carry to nodes
+  std::vector<NodeId> nodes;     // first replica first
   std::vector<ChunkKey> keys;
 
   friend bool operator==(const Ticket&, const Ticket&) = default;
@@ -29,8 +29,8 @@ struct Ticket {
 
 // The ticket's bytes with their MAC (HMAC-SHA-256) at the end.
 [[nodiscard]] Buffer SealTicket(const Ticket& ticket, const HmacKey& cluster_key);
-// kPermissionDenied if the MAC is wrong, kInvalidArgument if the bytes are no ticket. Expiry, epoch,
-// tenant and keys are the caller's to check.
+// kPermissionDenied if the MAC is wrong, kInvalidArgument if the bytes are no ticket. Expiry,
+// epoch, tenant and keys are the caller's to check.
 [[nodiscard]] Result<Ticket> OpenTicket(ConstBytes bytes, const HmacKey& cluster_key);
 
 }  // namespace kdn::wire
