@@ -2,7 +2,8 @@
 
 FOLDER/heldout.bin: about 256 KiB of files that corpus.py holds out of training, separated by NUL.
 FOLDER/heldout_sources.txt: for every one of them its bytes, its Debian package and its path.
-Only packages of Debian itself are taken whose copyright file does not name the GFDL."""
+Only packages of Debian itself are taken whose copyright file does not name the GFDL, and one other
+under the Apache licence, as half of the bytes: about its share of the training text."""
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import sys
 import corpus
 
 BYTES_TOTAL, BYTES_PER_FILE = 256 * 1024, 24 * 1024
+OTHERS_TAKEN, OTHERS_SHARE = ("google-cloud-cli",), 0.5
 
 
 def package_of(path):
@@ -27,7 +29,8 @@ def package_of(path):
     except OSError:
         return None
     free = not any(word in terms for word in ("GFDL", "Free Documentation License"))
-    return f"{name} {version}" if free and "debian" in maintainer.lower() else None
+    known = "debian" in maintainer.lower() or name in OTHERS_TAKEN
+    return f"{name} {version}" if free and known else None
 
 
 def cut(text, limit):
@@ -39,13 +42,15 @@ def sample():
     """-> [(text, package, path)] until BYTES_TOTAL is full, in an order that a seed fixes."""
     held = sorted((path, text) for path, text, held_out in corpus.files() if held_out)
     random.Random(11).shuffle(held)
-    chosen, left = [], BYTES_TOTAL
+    others = int(BYTES_TOTAL * OTHERS_SHARE)
+    chosen, left = [], {True: others, False: BYTES_TOTAL - others}
     for path, text in held:
-        text = cut(text, min(left, BYTES_PER_FILE))
-        package = package_of(path) if len(text) >= corpus.FILE_BYTES_MIN else None
-        if package:
+        package = package_of(path) if max(left.values()) > corpus.FILE_BYTES_MIN else None
+        other = bool(package) and package.split()[0] in OTHERS_TAKEN
+        text = cut(text, min(left[other], BYTES_PER_FILE))
+        if package and len(text) >= corpus.FILE_BYTES_MIN:
             chosen.append((text, package, path.lstrip("/")))
-            left -= len(text) + 1
+            left[other] -= len(text) + 1
     return chosen
 
 
