@@ -5,8 +5,7 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
-#include <span>
+#include <cstdint>
 
 #include "base/bytes.h"
 
@@ -26,8 +25,10 @@ class HmacKey {
   [[nodiscard]] Digest Sign(ConstBytes data) const;
 
  private:
-  std::array<std::byte, 64> inner_;
-  std::array<std::byte, 64> outer_;
+  // The state of a SHA-256 after the key's block.
+  using State = std::array<std::uint32_t, 8>;
+  State inner_;
+  State outer_;
 };
 
 // Takes time that depends on the sizes only.

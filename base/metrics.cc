@@ -42,7 +42,9 @@ std::uint64_t Histogram::count() const {
 }
 
 std::chrono::microseconds Histogram::Quantile(double share) const {
-  const auto wanted = share * static_cast<double>(count());
+  const std::uint64_t total = count();
+  if (total == 0) return std::chrono::microseconds(0);
+  const double wanted = share * static_cast<double>(total);
   std::uint64_t seen = 0;
   for (std::size_t i = 0; i < kBucketCount; ++i) {
     seen += buckets_[i].load(std::memory_order_relaxed);

@@ -42,7 +42,8 @@ class Histogram {
   static constexpr std::size_t kBucketCount = 27;
   void Record(std::chrono::nanoseconds duration);
   [[nodiscard]] std::uint64_t count() const;
-  // Upper edge of the bucket in which the given share (0 to 1) of all records is reached.
+  // Upper edge of the bucket in which the given share (0 to 1) of all records is reached; 2^26 us
+  // stands for the unbounded one. 0 without records.
   [[nodiscard]] std::chrono::microseconds Quantile(double share) const;
 
  private:

@@ -62,7 +62,8 @@ class ChunkHasher {
 };
 
 // Which shard of a node a key belongs to: the same everywhere, since clients choose the connection
-// by it. Keys are uniformly distributed. Requires: shard_count > 0.
+// by it. Keys are uniformly distributed, so it is the key's last four bytes (little-endian) as a
+// share of 2^32, times the count. Requires: shard_count > 0.
 [[nodiscard]] std::uint32_t ShardOfKey(const ChunkKey& key, std::uint32_t shard_count);
 
 }  // namespace kdn

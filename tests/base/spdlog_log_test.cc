@@ -1,0 +1,75 @@
+// Goal: one event, one line, whatever is in its fields.
+#include "base/spdlog_log.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <regex>
+#include <string>
+
+namespace kdn {
+namespace {
+
+TEST(LogText, PlainValuesStandAsTheyAre) {
+  EXPECT_EQ(LogText("put committed", {{"tenant", "7"}, {"node", "127.0.0.1:9000"}}),
+            "event=\"put committed\" tenant=7 node=127.0.0.1:9000");
+}
+
+TEST(LogText, OtherValuesAreQuotedAndEscaped) {
+  EXPECT_EQ(LogText("e", {{"a", "two words"}, {"b", ""}, {"c", "x=\"y\\\""}}),
+            "event=\"e\" a=\"two words\" b=\"\" c=\"x=\\\"y\\\\\\\"\"");
+}
+
+TEST(LogText, NoValueBreaksTheLine) {
+  const std::string text = LogText("e", {{"peer", "a\nlevel=error\x1b[2J\x7f"}});
+  EXPECT_EQ(text, "event=\"e\" peer=\"a\\x0alevel=error\\x1b[2J\\x7f\"");
+}
+
+TEST(SpdlogLog, WritesTimeLevelComponentAndEventToStandardError) {
+  SpdlogLog log("node", LogLevel::kInfo);
+  testing::internal::CaptureStderr();
+  log.Write(LogLevel::kWarning, "put refused", {{"tenant", "7"}});
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(std::regex_match(
+      text, std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z warning node "
+                       "event=\"put refused\" tenant=7\n")))
+      << text;
+}
+
+TEST(SpdlogLog, DropsWhatIsBelowItsLevel) {
+  SpdlogLog log("node", LogLevel::kWarning);
+  testing::internal::CaptureStderr();
+  log.Write(LogLevel::kDebug, "a", {});
+  log.Write(LogLevel::kInfo, "b", {});
+  log.Write(LogLevel::kError, "c", {});
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  EXPECT_NE(text.find("error node event=\"c\""), std::string::npos);
+}
+
+TEST(SpdlogLog, BracesInAValueAreNoFormat) {
+  SpdlogLog log("node", LogLevel::kDebug);
+  testing::internal::CaptureStderr();
+  log.Write(LogLevel::kDebug, "e", {{"labels", "{0}{}%v"}});
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("labels={0}{}%v"), std::string::npos);
+}
+
+TEST(SpdlogLog, TwoOfOneNameMayLive) {
+  SpdlogLog first("node", LogLevel::kInfo);
+  SpdlogLog second("node", LogLevel::kInfo);
+  testing::internal::CaptureStderr();
+  first.Write(LogLevel::kInfo, "a", {});
+  second.Write(LogLevel::kInfo, "b", {});
+  EXPECT_FALSE(testing::internal::GetCapturedStderr().empty());
+}
+
+TEST(FindLogLevel, KnowsItsFourNames) {
+  EXPECT_EQ(FindLogLevel("debug"), LogLevel::kDebug);
+  EXPECT_EQ(FindLogLevel("info"), LogLevel::kInfo);
+  EXPECT_EQ(FindLogLevel("warning"), LogLevel::kWarning);
+  EXPECT_EQ(FindLogLevel("error"), LogLevel::kError);
+  EXPECT_EQ(FindLogLevel("warn").error().code(), Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace kdn
