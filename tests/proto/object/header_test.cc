@@ -8,37 +8,14 @@
 #include <vector>
 
 #include "base/limits.h"
-#include "base/random.h"
 #include "proto/object/checksum.h"
+#include "tests/proto/object/golden_cases.h"
 
 namespace kdn {
 namespace {
 
-// Every field differs from its default and from every other.
 ObjectHeader FullHeader() {
-  SeededRandom random(5);
-  ObjectHeader header;
-  header.kind = ObjectKind::kChunk;
-  header.flags = kFlagCodedRotated | kFlagSealed;
-  header.tenant = TenantId{0x1122334455667788U};
-  header.secret = SecretId{0x99AABBCCU};
-  header.key = RandomId<ChunkKey>(random);
-  header.parent = RandomId<ChunkKey>(random);
-  header.chain_root = RandomId<ChunkKey>(random);
-  header.match_hash = MatchHash{0xDDEEFF0102030405U};
-  header.put_id = RandomId<PutId>(random);
-  header.model = RandomId<ModelFingerprint>(random);
-  header.profile = RandomId<ProfileId>(random);
-  header.part = {.number = 2, .count = 4, .layers = {16, 24}, .kv_heads = {8, 12}};
-  header.layers_per_group = 5;
-  header.heads_per_group = 6;
-  header.token_count = 777;
-  header.first_position = 123456789;
-  header.provenance = {ProvenanceKind::kLossy, Level::kStandard, 0};
-  header.dtype = DType::kFp8E4M3;
-  header.levels_encoded = kAllLevels;
-  header.level_bytes = {1001, 2002, 3003, 4004};
-  return header;
+  return test::GoldenHeader();
 }
 
 TEST(Header, EveryFieldSurvivesTheRoundTrip) {

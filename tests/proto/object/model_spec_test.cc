@@ -10,32 +10,13 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "tests/proto/object/golden_cases.h"
 
 namespace kdn {
 namespace {
 
-// Grouped, latent and recurrent layers, interleaved.
 ModelSpec HybridSpec() {
-  ModelSpec spec;
-  spec.name = "test/hybrid";
-  spec.revision = "0123abcd";
-  spec.dtype = DType::kFp8E4M3;
-  spec.k_scale = 0.5F;
-  spec.v_scale = 0.25F;
-  spec.rotary = {.pairing = RotaryPairing::kNeox,
-                 .scaling = RotaryScaling::kLlama3,
-                 .dims = 64,
-                 .base = 500000.0,
-                 .factor = 8.0,
-                 .low_frequency_factor = 1.0,
-                 .high_frequency_factor = 4.0,
-                 .original_context = 8192.0};
-  spec.groups = {
-      {AttentionKind::kGrouped, {0, 2}, 8, 128, 96, 4096},
-      {AttentionKind::kLatent, {1, 4}, 1, 512, 64, 0},
-      {AttentionKind::kState, {3}, 1, 1024, 0, 0},
-  };
-  return spec;
+  return test::GoldenModelSpec();
 }
 
 TEST(ModelSpec, EveryFieldSurvivesTheRoundTrip) {

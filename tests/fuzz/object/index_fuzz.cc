@@ -1,0 +1,42 @@
+// An index from bytes that anyone may have written: refused, or it means exactly those bytes and
+// its tiles lie one after the other within bounds.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "base/limits.h"
+#include "proto/object/segment.h"
+#include "tests/fuzz/object/repair.h"
+#include "tests/proto/object/golden_cases.h"
+
+namespace {
+
+void Check(kdn::ConstBytes bytes, const kdn::PutId& put_id) {
+  const kdn::Result<kdn::SegmentIndex> index = kdn::DecodeIndex(bytes, put_id);
+  if (!index) {
+    if (index.error().code() != kdn::Code::kDataLoss) std::abort();
+    return;
+  }
+  std::uint64_t offset = 0;
+  for (const kdn::TileEntry& tile : index->tiles) {
+    if (tile.offset != offset || tile.at.level != index->level) std::abort();
+    offset += tile.size_bytes;
+  }
+  if (offset > kdn::limits::kSegmentBytesMax || offset != index->TileBytes()) std::abort();
+  const std::vector<std::byte> again = kdn::EncodeIndex(*index, put_id);
+  if (again.size() > bytes.size()) std::abort();
+  if (!std::equal(again.begin(), again.end(), bytes.begin())) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const kdn::PutId put_id = kdn::test::GoldenPutId();
+  const kdn::ConstBytes bytes = std::as_bytes(std::span(data, size));
+  Check(bytes, put_id);
+  std::vector<std::byte> repaired(bytes.begin(), bytes.end());
+  kdn::test::RepairIndex(repaired, put_id);
+  Check(repaired, put_id);
+  return 0;
+}
