@@ -39,7 +39,8 @@ class ObjectCodec {
   // SelectKernels(). kInvalidArgument for a spec that ValidateModelSpec() refuses.
   static Result<ObjectCodec> Make(const ModelSpec& spec, std::string_view kernels = {});
 
-  // Upper bound of Encode()'s output for this header, in bytes: raw + 64 per tile, and the format.
+  // Upper bound of Encode()'s output for this header, in bytes: raw + 64 per tile, and the format;
+  // 0 for a header that Encode() refuses.
   [[nodiscard]] std::size_t EncodedBytesMax(const ObjectHeader& header) const;
 
   // Reads the part's values of one chunk out of paged memory and appends header and segments to
@@ -57,8 +58,8 @@ class ObjectCodec {
   // place.token_count may be smaller than the chunk's: only its first tokens are then written.
   // kDataLoss if the bytes do not decode, kInvalidArgument if memory or blocks do not fit: nothing
   // is then written. Writes only inside the blocks named for place's tokens.
-  Status DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,
-                    const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
+  Status DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles, const PagedKv& kv,
+                    const BlockTables& blocks, const ChunkPlace& place,
                     std::vector<std::byte>& scratch) const;
 
   [[nodiscard]] const ModelSpec& spec() const { return spec_; }

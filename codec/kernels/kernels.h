@@ -1,0 +1,106 @@
+// The inner loops of the codec: one table of functions per instruction set.
+//
+// Contract shared by every table: same input, same output, bit for bit, the encoder's included. The
+// scalar table is the specification; the others exist only to be faster. tests/codec holds them to
+// it. docs/codec.md describes planes and the rANS layout.
+//
+// Knows nothing of tiles, models or paged memory. Thread-safety: kernels are pure functions of
+// their arguments; none allocates.
+//
+// This header is seen by files compiled for one instruction set, so it defines no functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace kdn::codec {
+
+inline constexpr std::size_t kKernelDTypes = 5;  // index: the number of a DType
+inline constexpr std::size_t kPlanesMax = 4;     // byte planes of one value
+
+inline constexpr std::size_t kRansLanes = 32;
+inline constexpr unsigned kRansProbBits = 8;  // frequencies of a table add up to 256
+inline constexpr std::size_t kRansSlots = 256;
+inline constexpr std::size_t kRansSymbolsMax = 64;  // different symbols of one table
+inline constexpr std::uint32_t kRansStart = 1U << 16;
+inline constexpr std::size_t kRansStateBytes = 4 * kRansLanes;
+
+// What decoding needs of one table, in the shapes that the instruction sets like. Symbols are
+// numbered densely in ascending order; `index` is that number.
+struct RansTable {
+  alignas(64) std::uint8_t index_of_slot[kRansSlots];
+  alignas(64) std::uint8_t frequency[kRansSymbolsMax];
+  alignas(64) std::uint8_t cumulative[kRansSymbolsMax];  // sum of the frequencies before
+  alignas(64) std::uint8_t symbol[kRansSymbolsMax];
+  std::uint32_t slot[kRansSlots];  // symbol | frequency << 8 | (slot - cumulative) << 16
+};
+
+// What encoding needs of one table. Entries of symbols that do not occur are not to be read.
+struct RansEncodeTable {
+  alignas(64) std::uint8_t index_of_symbol[256];
+  alignas(64) std::uint8_t frequency[kRansSymbolsMax];
+  alignas(64) std::uint8_t cumulative[kRansSymbolsMax];
+  // ceil(2^40 / frequency): (x · this) >> 40 is x / frequency for every x < frequency · 2^24.
+  std::uint64_t reciprocal[kRansSymbolsMax];
+};
+
+// One block: 32 states of 4 bytes at `states`, then 16-bit words up to `end`; little-endian.
+struct RansBlock {
+  const RansTable* table = nullptr;
+  const std::byte* states = nullptr;
+  const std::byte* end = nullptr;           // of the words; at least kRansStateBytes after states
+  const std::byte* readable_end = nullptr;  // memory may be read, not used, up to here; >= end
+  std::uint8_t* symbols = nullptr;          // out: `count` of them
+  std::size_t count = 0;
+};
+
+struct Kernels {
+  std::string_view name;
+
+  // Cuts rows of values into planes, one byte a value and plane. Row r lies at values + r ·
+  // row_stride and goes to planes[p] + r · row_values. Requires: the arrays do not overlap.
+  void (*split[kKernelDTypes])(const std::byte* values, std::ptrdiff_t row_stride, std::size_t rows,
+                               std::size_t row_values, std::uint8_t* const* planes);
+
+  // Undoes split. Writes nothing but the rows. Bits of a plane above its width must be 0.
+  void (*merge[kKernelDTypes])(const std::uint8_t* const* planes, std::size_t rows,
+                               std::size_t row_values, std::byte* values,
+                               std::ptrdiff_t row_stride);
+
+  // Packs bytes below 2^bits, `bits` being 2 or 4, the first into the lowest bits of the first
+  // byte; bits left over in the last byte are 0. `out` holds ceil(count · bits / 8) bytes.
+  void (*pack)(unsigned bits, const std::uint8_t* in, std::size_t count, std::byte* out);
+  void (*unpack)(unsigned bits, const std::byte* in, std::size_t count, std::uint8_t* out);
+
+  // Codes one block. The words end at words + count and begin at words + count - (the result), in
+  // the order in which a decoder takes them. Requires: `words` holds `count`; every symbol is in
+  // the table.
+  std::size_t (*rans_encode)(const RansEncodeTable& table, const std::uint8_t* symbols,
+                             std::size_t count, std::uint16_t* words, std::uint32_t* states);
+
+  // Decodes the blocks; false if one of them is not what an encoder wrote: after its last symbol
+  // every state must be back at kRansStart and every word used. Any bytes give an answer; all
+  // symbols are then written, if false with unspecified values. Blocks that share a table and
+  // follow one another are fastest.
+  bool (*rans_decode)(const RansBlock* blocks, std::size_t block_count);
+};
+
+extern const Kernels kScalarKernels;  // The specification. Always built, always supported.
+extern const Kernels kAvx2Kernels;    // Built on x86-64 only, as is the next.
+extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI and VBMI2.
+
+// A decoder that stopped after `done` symbols, a multiple of kRansLanes.
+struct RansCursor {
+  std::uint32_t state[kRansLanes];
+  const std::byte* next = nullptr;  // the first unused word; may be behind the block's end
+  std::size_t done = 0;
+};
+
+// Scalar code that other tables may use; compiled without machine flags.
+// Decodes the rest of a block from where `cursor` stands, and judges it as rans_decode does.
+bool RansFinish(const RansBlock& block, RansCursor& cursor);
+std::size_t RansEncode(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count,
+                       std::uint16_t* words, std::uint32_t* states);
+
+}  // namespace kdn::codec

@@ -1,0 +1,174 @@
+#include "codec/rans_model.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace kdn::codec {
+namespace {
+
+constexpr std::uint32_t kSum = static_cast<std::uint32_t>(kRansSlots);
+
+// log2(value) · 2^16 by repeated squaring: the same on every machine, unlike a libm's.
+constexpr std::uint32_t Log2Fixed(std::uint32_t value) {
+  std::uint32_t log = 0;
+  std::uint64_t x = value;  // 1 <= x < 2, as a fixed-point number with 31 bits after the point
+  while (value >> (log + 1)) ++log;
+  x <<= 31 - log;
+  for (int bit = 0; bit < 16; ++bit) {
+    x = (x * x) >> 31;
+    log = (log << 1) | static_cast<std::uint32_t>(x >> 32);
+    x >>= x >> 32;
+  }
+  return log;
+}
+
+constexpr auto kCostOfFrequency = [] {
+  std::array<std::uint32_t, kSum + 1> cost{};  // in 2^-16 bits
+  for (std::uint32_t f = 1; f <= kSum; ++f) cost[f] = (8U << 16) - Log2Fixed(f);
+  return cost;
+}();
+
+// One more for a symbol of frequency f saves count · log2((f + 1) / f) bits, about
+// count / (f + 1/2); one less costs about count / (f - 1/2).
+struct Share {
+  std::uint64_t count;
+  std::uint32_t frequency;
+
+  [[nodiscard]] bool GainsMoreThan(const Share& other) const {
+    return count * (2 * other.frequency + 1) > other.count * (2 * frequency + 1);
+  }
+  [[nodiscard]] bool LosesLessThan(const Share& other) const {
+    if (frequency == 1 || other.frequency == 1) return frequency > other.frequency;
+    return count * (2 * other.frequency - 1) < other.count * (2 * frequency - 1);
+  }
+};
+
+// Moves single 256ths to where they save most until they add up.
+void BalanceShares(std::span<Share> shares) {
+  std::uint32_t sum = 0;
+  for (const Share& share : shares) sum += share.frequency;
+  for (; sum < kSum; ++sum) {
+    Share* best = &shares[0];
+    for (Share& share : shares) {
+      if (share.GainsMoreThan(*best)) best = &share;
+    }
+    ++best->frequency;
+  }
+  for (; sum > kSum; --sum) {
+    Share* best = &shares[0];
+    for (Share& share : shares) {
+      if (share.LosesLessThan(*best)) best = &share;
+    }
+    --best->frequency;
+  }
+}
+
+}  // namespace
+
+void CountSymbols(std::span<const std::uint8_t> symbols, Histogram& histogram) {
+  // Four counters in turn: runs of one symbol would otherwise wait for their own store.
+  std::array<Histogram, 4> part{};
+  std::size_t i = 0;
+  for (; i + 4 <= symbols.size(); i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) ++part[k][symbols[i + k]];
+  }
+  for (; i < symbols.size(); ++i) ++part[0][symbols[i]];
+  for (std::size_t s = 0; s < histogram.size(); ++s) {
+    histogram[s] += part[0][s] + part[1][s] + part[2][s] + part[3][s];
+  }
+}
+
+std::size_t DistinctSymbols(const Histogram& histogram) {
+  return static_cast<std::size_t>(
+      std::count_if(histogram.begin(), histogram.end(), [](std::uint32_t c) { return c != 0; }));
+}
+
+RansModel ModelOf(const Histogram& histogram) {
+  const std::uint64_t total = std::accumulate(histogram.begin(), histogram.end(), std::uint64_t{0});
+  RansModel model;
+  std::array<Share, kRansSymbolsMax> shares;
+  for (std::size_t s = 0; s < histogram.size(); ++s) {
+    const std::uint64_t count = histogram[s];
+    if (count == 0) continue;
+    // No symbol may have all 256: there is at least one other.
+    const std::uint64_t rounded = (count * kSum + total / 2) / total;
+    const auto frequency = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(rounded, 1, 255));
+    model.symbol[model.count] = static_cast<std::uint8_t>(s);
+    shares[model.count++] = {.count = count, .frequency = frequency};
+  }
+  BalanceShares(std::span(shares).first(model.count));
+  for (std::size_t i = 0; i < model.count; ++i) {
+    model.frequency[i] = static_cast<std::uint8_t>(shares[i].frequency);
+  }
+  return model;
+}
+
+std::uint64_t CostBits(const Histogram& histogram, const RansModel& model) {
+  std::uint64_t cost = 0;
+  for (std::size_t i = 0; i < model.count; ++i) {
+    cost += std::uint64_t{histogram[model.symbol[i]]} * kCostOfFrequency[model.frequency[i]];
+  }
+  return cost >> 16;
+}
+
+void WriteModel(const RansModel& model, std::byte* out) {
+  *out++ = std::byte{model.count};
+  for (std::size_t i = 0; i < model.count; ++i) {
+    *out++ = std::byte{model.symbol[i]};
+    *out++ = std::byte{model.frequency[i]};
+  }
+}
+
+RansModel ReadModel(ByteReader& in, unsigned bits) {
+  RansModel model;
+  const auto count = in.Integer<std::uint8_t>();
+  if (count < 2 || count > kRansSymbolsMax) {
+    in.Fail();
+    return model;
+  }
+  std::uint32_t sum = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    model.symbol[i] = in.Integer<std::uint8_t>();
+    model.frequency[i] = in.Integer<std::uint8_t>();
+    sum += model.frequency[i];
+    const bool ascends = i == 0 || model.symbol[i] > model.symbol[i - 1];
+    if (!ascends || model.frequency[i] == 0 || (model.symbol[i] >> bits) != 0) in.Fail();
+  }
+  if (sum != kSum) in.Fail();
+  model.count = count;
+  return model;
+}
+
+void FillDecodeTable(const RansModel& model, RansTable& table) {
+  std::fill(std::begin(table.frequency), std::end(table.frequency), std::uint8_t{0});
+  std::fill(std::begin(table.cumulative), std::end(table.cumulative), std::uint8_t{0});
+  std::fill(std::begin(table.symbol), std::end(table.symbol), std::uint8_t{0});
+  std::uint32_t slot = 0;
+  for (std::uint32_t i = 0; i < model.count; ++i) {
+    const std::uint32_t frequency = model.frequency[i];
+    table.frequency[i] = model.frequency[i];
+    table.cumulative[i] = static_cast<std::uint8_t>(slot);
+    table.symbol[i] = model.symbol[i];
+    for (std::uint32_t k = 0; k < frequency; ++k, ++slot) {
+      table.index_of_slot[slot] = static_cast<std::uint8_t>(i);
+      table.slot[slot] = model.symbol[i] | (frequency << 8) | (k << 16);
+    }
+  }
+}
+
+void FillEncodeTable(const RansModel& model, RansEncodeTable& table) {
+  std::fill(std::begin(table.index_of_symbol), std::end(table.index_of_symbol), std::uint8_t{0});
+  std::fill(std::begin(table.frequency), std::end(table.frequency), std::uint8_t{1});
+  std::fill(std::begin(table.cumulative), std::end(table.cumulative), std::uint8_t{0});
+  std::uint32_t cumulative = 0;
+  for (std::size_t i = 0; i < model.count; ++i) {
+    const std::uint32_t frequency = model.frequency[i];
+    table.index_of_symbol[model.symbol[i]] = static_cast<std::uint8_t>(i);
+    table.frequency[i] = model.frequency[i];
+    table.cumulative[i] = static_cast<std::uint8_t>(cumulative);
+    table.reciprocal[i] = ((std::uint64_t{1} << 40) + frequency - 1) / frequency;
+    cumulative += frequency;
+  }
+}
+
+}  // namespace kdn::codec
