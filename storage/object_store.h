@@ -143,8 +143,8 @@ class ObjectStore {
                                                                         std::size_t size_bytes) = 0;
   // The digest of a whole, verified put; nullopt before that or for an unknown slot.
   [[nodiscard]] virtual std::optional<ObjectDigest> PutDigest(PutSlot slot) const = 0;
-  // These bytes will not come; their memory is no longer written. Never verifies: if all else is
-  // there, the bytes have to come again.
+  // These bytes will not come; their memory is no longer written. If they had come before, on
+  // another connection, and all others have too, the object is verified: PutDigest() tells.
   virtual void PutFailed(PutSlot slot, std::uint64_t offset, std::size_t size_bytes) = 0;
   // Frees the room once no memory is handed out. Unknown slots are ignored.
   virtual void AbortPut(const ObjectId& id) = 0;

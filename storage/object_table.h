@@ -1,0 +1,102 @@
+// The index of a shard: every visible object, found by tenant, key and part, with where each of
+// its levels is.
+//
+// Thread-safety: owned by one shard.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "proto/object/header.h"
+#include "storage/block.h"
+#include "storage/object_store.h"
+#include "storage/policy/eviction_policy.h"
+
+namespace kdn::storage {
+
+// What can be visible once.
+struct ObjectName {
+  TenantId tenant{};
+  ChunkKey key;
+  std::uint16_t part = 0;
+
+  friend bool operator==(const ObjectName&, const ObjectName&) = default;
+};
+struct ObjectNameHash {
+  std::size_t operator()(const ObjectName& name) const {
+    return IdHash()(name.key) + name.part * 0x9E3779B97F4A7C15U;
+  }
+};
+[[nodiscard]] inline ObjectName NameOf(const ObjectId& id) {
+  return {id.tenant, id.key, id.part};
+}
+
+// A level's copy in DRAM: where its segment begins in a block that it may share with other levels.
+struct LevelCopy {
+  BlockRef block;
+  std::size_t offset = 0;
+};
+
+// A read that waits for segments from disk.
+struct WaitingRead {
+  ReadRequest request;
+  std::uint64_t tag = 0;
+};
+
+// One visible object.
+struct Record {
+  ObjectSlot slot{};
+  std::uint64_t number = 0;  // never used for two objects
+  ObjectId id;
+  ObjectHeader header;
+  LevelSet on_disk;
+  std::array<LevelCopy, kLevelCount> copies;
+
+  std::uint32_t holds = 0;       // reads, loads and writes that must not see it evicted
+  bool tracked_in_dram = false;  // by the tier's eviction policy
+  bool tracked_on_disk = false;
+  std::size_t dirty_bytes = 0;       // visible, and still to be written to disk
+  LevelSet writing;                  // what of it that write, if it is under way, leaves on disk
+  bool loading = false;              // from disk
+  bool suspected = false;            // and about to be looked at
+  std::vector<WaitingRead> waiting;  // for the load
+
+  [[nodiscard]] LevelSet in_dram() const;
+  [[nodiscard]] std::size_t BytesIn(LevelSet levels) const;
+  [[nodiscard]] StoredObject Describe() const { return {header, in_dram(), on_disk}; }
+};
+
+class ObjectTable {
+ public:
+  // Null for a miss. A record stays where it is until it is erased.
+  [[nodiscard]] Record* Find(const ObjectName& name);
+  [[nodiscard]] const Record* Find(const ObjectName& name) const;
+  // As Find(), but only that very put.
+  [[nodiscard]] Record* Find(const ObjectId& id);
+  [[nodiscard]] Record& At(ObjectSlot slot);
+  // Null if the slot's object is not that number any more.
+  [[nodiscard]] Record* Get(ObjectSlot slot, std::uint64_t number);
+
+  // Requires: nothing of this name is there.
+  Record& Insert(const ObjectId& id, const ObjectHeader& header);
+  void Erase(Record& record);
+
+  [[nodiscard]] std::size_t size() const { return names_.size(); }
+  template <class Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [name, slot] : names_) visit(*records_[static_cast<std::size_t>(slot)]);
+  }
+
+ private:
+  std::unordered_map<ObjectName, ObjectSlot, ObjectNameHash> names_;
+  std::vector<std::unique_ptr<Record>> records_;  // by slot
+  std::vector<ObjectSlot> free_slots_;
+  std::uint64_t next_number_ = 1;
+};
+
+}  // namespace kdn::storage

@@ -1,0 +1,161 @@
+// Truncation, and looking again at what is stored.
+#include <utility>
+
+#include "storage/disk_tier.h"
+#include "storage/object_check.h"
+#include "storage/store/store.h"
+
+namespace kdn::storage {
+namespace {
+
+// What is left must be the coarsest of the levels encoded, without a gap.
+bool IsPrefix(LevelSet left, LevelSet encoded) {
+  bool ended = false;
+  for (const LevelInfo& info : Levels()) {
+    if (!encoded.Has(info.level)) continue;
+    if (left.Has(info.level) && ended) return false;
+    if (!left.Has(info.level)) ended = true;
+  }
+  return true;
+}
+
+LevelSet Without(LevelSet levels, LevelSet removed) {
+  for (const LevelInfo& info : Levels()) {
+    if (removed.Has(info.level)) levels.Remove(info.level);
+  }
+  return levels;
+}
+
+}  // namespace
+
+// One look at an object in both tiers. Runs on any thread over what it was given.
+struct Store::Check {
+  ObjectSlot slot{};
+  std::uint64_t number = 0;
+  ObjectId id;
+  ObjectHeader header;
+  std::array<LevelCopy, kLevelCount> copies;
+  LevelSet on_disk;
+
+  LevelSet bad_in_dram;
+  LevelSet bad_on_disk;
+  Status failed;  // what could not be looked at
+
+  Status Run(DiskTier* disk) {
+    for (const LevelInfo& info : Levels()) {
+      const LevelCopy& copy = copies[static_cast<std::size_t>(info.level)];
+      if (copy.block != nullptr &&
+          !CheckSegment(header, info.level, *copy.block, copy.offset, false)) {
+        bad_in_dram.Add(info.level);
+      }
+      if (on_disk.Has(info.level)) RunOnDisk(*disk, info.level);
+    }
+    return {};
+  }
+
+  void RunOnDisk(DiskTier& disk, Level level) {
+    std::vector<std::byte> bytes(header.level_bytes[static_cast<std::size_t>(level)]);
+    const MutableBytes whole(bytes);
+    const Status read = disk.Read(id, level, 0, std::span(&whole, 1));
+    if (read.code() == Code::kUnavailable) {
+      failed = read;
+    } else if (!read.ok() || !VerifySegment(header, level, bytes, /*index_only=*/false).ok()) {
+      bad_on_disk.Add(level);
+    }
+  }
+};
+
+LevelSet Store::WithFiner(LevelSet levels) {
+  bool seen = false;
+  for (const LevelInfo& info : Levels()) {
+    seen = seen || levels.Has(info.level);
+    if (seen) levels.Add(info.level);
+  }
+  return levels;
+}
+
+void Store::LogBad(const ObjectId& id, Level level, const Status& status) {
+  metrics_.corrupt.Add();
+  env_.log.Write(LogLevel::kWarning, "stored segment is bad",
+                 {{"key", ToHex(id.key)},
+                  {"level", std::string(LevelName(level))},
+                  {"status", status.ToString()}});
+}
+
+Status Store::Truncate(const ObjectId& id, LevelSet levels) {
+  Record* const record = objects_.Find(id);
+  if (record == nullptr) return Status(Code::kNotFound);
+  const LevelSet present = record->in_dram() | record->on_disk | record->writing;
+  const LevelSet left = Without(present, levels);
+  if (!IsPrefix(left, record->header.levels_encoded)) {
+    return Status(Code::kInvalidArgument, "a coarser level cannot go before a finer one");
+  }
+  if (left.empty()) {
+    Drop(*record);
+  } else if (!(left == present)) {
+    RemoveLevels(*record, levels, levels);
+  }
+  return {};
+}
+
+Store::Check Store::CheckOf(const Record& record) {
+  Check check;
+  check.slot = record.slot;
+  check.number = record.number;
+  check.id = record.id;
+  check.header = record.header;
+  check.copies = record.copies;
+  check.on_disk = record.on_disk;
+  return check;
+}
+
+Status Store::ApplyCheck(Check& check) {
+  check.copies = {};
+  Record* const record = objects_.Get(check.slot, check.number);
+  if (record == nullptr) return Status(Code::kNotFound);
+  if (check.bad_in_dram.empty() && check.bad_on_disk.empty()) return check.failed;
+  for (const LevelInfo& info : Levels()) {
+    const Status bad(Code::kDataLoss, check.bad_in_dram.Has(info.level) ? "in DRAM" : "on disk");
+    if ((check.bad_in_dram | check.bad_on_disk).Has(info.level)) {
+      LogBad(record->id, info.level, bad);
+    }
+  }
+  const LevelSet bad_on_disk = WithFiner(check.bad_on_disk);
+  // A copy that is bad is read again from a disk that has it; without that the level is lost, and
+  // finer ones with it.
+  const LevelSet lost = Without(check.bad_in_dram, Without(record->on_disk, bad_on_disk));
+  RemoveLevels(*record, check.bad_in_dram | WithFiner(lost), bad_on_disk | WithFiner(lost));
+  return Status(Code::kDataLoss, "what does not verify was dropped");
+}
+
+Status Store::Verify(const ObjectId& id) {
+  const Record* const record = objects_.Find(id);
+  if (record == nullptr) return Status(Code::kNotFound);
+  Check check = CheckOf(*record);
+  KDN_RETURN_IF_ERROR(check.Run(disk_));
+  return ApplyCheck(check);
+}
+
+void Store::Suspect(const ObjectId& id) {
+  Record* const record = objects_.Find(id);
+  if (record == nullptr || record->suspected) return;
+  auto check = std::make_unique<Check>(CheckOf(*record));
+  if (disk_ == nullptr) {
+    static_cast<void>(check->Run(nullptr));
+    static_cast<void>(ApplyCheck(*check));
+    return;
+  }
+  record->suspected = true;
+  Check* const running = check.get();
+  // In turn with writes and deletes of this object: looked at between them, not across one.
+  jobs_.Change(
+      id, [running, disk = disk_] { return running->Run(disk); },
+      [this, checked = std::move(check)](const Status&) {
+        if (Record* const looked_at = objects_.Get(checked->slot, checked->number)) {
+          looked_at->suspected = false;
+        }
+        static_cast<void>(ApplyCheck(*checked));
+      });
+}
+
+}  // namespace kdn::storage
