@@ -1,7 +1,8 @@
 #include "proto/object/segment.h"
 
+#include <algorithm>
 #include <array>
-#include <cstring>
+#include <string>
 
 #include "base/limits.h"
 #include "proto/object/checksum.h"
@@ -35,12 +36,12 @@ TileHead EncodeTileHead(const TileCoordinates& at, TileScheme scheme, std::uint3
 
 // Two steps, so that the bulk is hashed in one shot.
 Checksum BoundChecksum(const PutId& put_id, ConstBytes head, ConstBytes bulk) {
-  std::array<std::byte, PutId::kSize + kTileHeadBytes + Checksum::kSize> block{};
   const Checksum inner = ChecksumOf(bulk);
-  std::memcpy(block.data(), put_id.bytes.data(), PutId::kSize);
-  std::memcpy(block.data() + PutId::kSize, head.data(), head.size());
-  std::memcpy(block.data() + PutId::kSize + head.size(), inner.bytes.data(), Checksum::kSize);
-  return ChecksumOf(ConstBytes(block).first(PutId::kSize + head.size() + Checksum::kSize));
+  std::array<std::byte, PutId::kSize + kTileHeadBytes + Checksum::kSize> block;
+  auto end = std::copy(put_id.bytes.begin(), put_id.bytes.end(), block.begin());
+  end = std::copy(head.begin(), head.end(), end);
+  end = std::copy(inner.bytes.begin(), inner.bytes.end(), end);
+  return ChecksumOf({block.begin(), end});
 }
 
 Checksum IndexChecksum(const PutId& put_id, ConstBytes head_and_entries) {
