@@ -29,11 +29,11 @@
 namespace kdn::transport {
 
 struct Call {
-  std::uint64_t tag = 0;              // returned in every Event; unique among the channel's calls
-  ConstBytes request;                 // at most limits::kRequestBytesMax; copied by Submit()
+  std::uint64_t tag = 0;  // returned in every Event; unique among the channel's calls
+  ConstBytes request;     // at most limits::kRequestBytesMax; copied by Submit()
   std::span<const ConstBytes> send_bulk;  // read by the peer as if it were one run of bytes; the
                                           // outer span is copied, the bytes stay until kDone
-  MutableBytes receive_bulk;          // a window that the peer fills, piece by piece
+  MutableBytes receive_bulk;              // a window that the peer fills, piece by piece
   TimePoint deadline;
 };
 
@@ -46,7 +46,7 @@ struct Event {
   std::uint32_t piece = 0;     // of kPiece: its number, as the peer counts
   std::size_t offset = 0;      // of kPiece: where in receive_bulk it lies
   std::size_t size_bytes = 0;  // of kPiece
-  ConstBytes response;         // of kDone; valid until the next Poll()
+  ConstBytes response{};       // of kDone; valid until the next Poll()
 };
 
 class Channel {
@@ -90,8 +90,8 @@ struct Peer {
   std::uint16_t version = 0;  // of the protocol that both speak
 };
 
-// One call on the side that answers it. The bulk of both directions is moved from here, into and out
-// of memory that stays registered and unchanged until OnMoved().
+// One call on the side that answers it. The bulk of both directions is moved from here, into and
+// out of memory that stays registered and unchanged until OnMoved().
 //
 // Destroying it gives up the pieces that are in flight: their memory is not touched again and they
 // report no OnMoved(). Unless it was finished and nothing was in flight, its caller gets kInternal.
@@ -199,12 +199,12 @@ class Domain {
 };
 
 struct Options {
-  std::string kind = "tcp";           // a name in registry.cc
-  std::uint32_t queue_depth = 256;    // calls per channel
-  std::uint32_t connections = 0;      // per peer; 0: min(cores, 4)
+  std::string kind = "tcp";              // a name in registry.cc
+  std::uint32_t queue_depth = 256;       // calls per channel
+  std::uint32_t connections = 0;         // per peer; 0: min(cores, 4)
   std::uint32_t connections_max = 4096;  // per server
-  bool insecure = false;              // allows plaintext off loopback
-  std::string congestion_control;     // of TCP; empty: the system's
+  bool insecure = false;                 // allows plaintext off loopback
+  std::string congestion_control;        // of TCP; empty: the system's
 };
 
 // kNotFound if this build has no transport of options.kind. `clock`, `random` and `log` outlive

@@ -1,0 +1,127 @@
+#include "transport/tcp/client_call.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace kdn::transport::tcp {
+
+MutableBytes Buffer::Resize(std::size_t size) {
+  if (size > capacity_) {
+    data_ = std::make_unique_for_overwrite<std::byte[]>(size);
+    capacity_ = size;
+  }
+  size_ = size;
+  return {data_.get(), size_};
+}
+
+void Buffer::Assign(ConstBytes bytes) {
+  const MutableBytes to = Resize(bytes.size());
+  if (!bytes.empty()) std::memcpy(to.data(), bytes.data(), bytes.size());
+}
+
+void Buffer::Trim() {
+  size_ = 0;
+  if (capacity_ <= kKeepBytes) return;
+  data_.reset();
+  capacity_ = 0;
+}
+
+ClientCalls::ClientCalls(std::uint32_t depth) : depth_(depth), pieces_(kPieceEventsMax) {
+  for (auto* list : {&free_, &active_, &ended_, &delivered_}) list->reserve(depth);
+}
+
+ClientCall* ClientCalls::Open() {
+  ClientCall* call = nullptr;
+  if (!free_.empty()) {
+    call = free_.back();
+    free_.pop_back();
+  } else if (all_.size() < depth_) {
+    all_.push_back(std::make_unique<ClientCall>());
+    call = all_.back().get();
+    call->stream.sink = call;
+  } else {
+    return nullptr;
+  }
+  call->active_index = active_.size();
+  active_.push_back(call);
+  return call;
+}
+
+void ClientCalls::Recycle(ClientCall* call) {
+  call->request.Trim();
+  call->response.Trim();
+  call->send_bulk.clear();
+  call->window = {};
+  call->progress = {};
+  call->pulls_open = 0;
+  free_.push_back(call);
+}
+
+void ClientCalls::Forget(ClientCall* call) {
+  active_[call->active_index] = active_.back();
+  active_[call->active_index]->active_index = call->active_index;
+  active_.pop_back();
+  UnpinAll(call->pins);
+  Recycle(call);
+}
+
+void ClientCalls::End(ClientCall* call, Code code) {
+  active_[call->active_index] = active_.back();
+  active_[call->active_index]->active_index = call->active_index;
+  active_.pop_back();
+  UnpinAll(call->pins);
+  call->connection = nullptr;
+  call->code = code;
+  ended_.push_back(call);
+}
+
+void ClientCalls::AddPiece(std::uint64_t tag, std::uint32_t piece, std::size_t offset,
+                           std::size_t size) {
+  Event& event = pieces_[(piece_next_ + piece_count_++) % pieces_.size()];
+  event = Event{.tag = tag, .kind = EventKind::kPiece, .piece = piece};
+  event.offset = offset;
+  event.size_bytes = size;
+}
+
+void ClientCalls::BeginPoll() {
+  std::size_t kept = 0;
+  for (ClientCall* call : delivered_) {
+    // Half of its request may still be in the hands of a slow connection.
+    if (call->request_in_flight) {
+      delivered_[kept++] = call;
+    } else {
+      Recycle(call);
+    }
+  }
+  delivered_.resize(kept);
+}
+
+std::size_t ClientCalls::Deliver(std::span<Event> events) {
+  std::size_t count = 0;
+  // Pieces first: the end of a call comes after all of its pieces.
+  for (; piece_count_ > 0 && count < events.size(); --piece_count_) {
+    events[count++] = pieces_[piece_next_];
+    piece_next_ = (piece_next_ + 1) % pieces_.size();
+  }
+  if (piece_count_ > 0) return count;
+  for (; ended_next_ < ended_.size() && count < events.size(); ++ended_next_) {
+    ClientCall* call = ended_[ended_next_];
+    Event& event = events[count++];
+    event = Event{.tag = call->tag, .kind = EventKind::kDone, .code = call->code};
+    event.response = call->response.bytes();
+    delivered_.push_back(call);
+  }
+  if (ended_next_ == ended_.size()) {
+    ended_.clear();
+    ended_next_ = 0;
+  }
+  return count;
+}
+
+ClientCall* ClientCalls::FindByTag(std::uint64_t tag) const {
+  const auto it = std::find_if(active_.begin(), active_.end(),
+                               [tag](const ClientCall* call) { return call->tag == tag; });
+  return it == active_.end() ? nullptr : *it;
+}
+
+}  // namespace kdn::transport::tcp

@@ -1,0 +1,180 @@
+#include "transport/tcp/client_connection.h"
+
+#include <utility>
+
+namespace kdn::transport::tcp {
+namespace {
+
+constexpr std::size_t kReadBudgetBytes = 4 * limits::kMiB;
+constexpr std::size_t kSendBudgetBytes = 4 * limits::kMiB;
+
+}  // namespace
+
+ClientConnection::ClientConnection(Fd fd, ClientCalls& calls, void* zeros)
+    : fd_(std::move(fd)), calls_(calls), outbox_(zeros), slots_(kCallSlots) {
+  free_slots_.reserve(kCallSlots);
+  for (std::uint32_t slot = kCallSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
+}
+
+ClientConnection::~ClientConnection() {
+  Break();
+}
+
+void ClientConnection::Start(ClientCall& call, std::uint64_t remaining_us) {
+  const std::uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[slot] = &call;
+  call.id = generation_++ * kCallSlots + slot;
+  call.connection = this;
+  call.stream.call = call.id;
+  call.request_in_flight = true;
+  ++open_calls_;
+  if (!call.window.empty()) ++open_windows_;
+  inbox_.ExpectBulk(open_windows_ > 0);
+  FrameHeader header{.type = FrameType::kRequest, .call = call.id};
+  header.size = static_cast<std::uint32_t>(call.request.bytes().size());
+  header.size_a = call.send_bulk_bytes;
+  header.size_b = call.window.size();
+  header.remaining_us = remaining_us;
+  outbox_.Push(header, call.request.bytes(), &call);
+}
+
+void ClientConnection::Detach(ClientCall& call, Code code) {
+  slots_[SlotOf(call.id)] = nullptr;
+  free_slots_.push_back(SlotOf(call.id));
+  --open_calls_;
+  if (!call.window.empty()) --open_windows_;
+  inbox_.ExpectBulk(open_windows_ > 0);
+  inbox_.Drop(&call.landing);
+  // The answer to an earlier frame may be half way into it.
+  inbox_.DropBody(call.response.bytes().data());
+  outbox_.Abandon(call.stream, code);
+}
+
+void ClientConnection::Stop(ClientCall& call, Code code) {
+  Detach(call, code);
+  call.response.Resize(0);
+  if (call.request_in_flight && outbox_.TakeBack(&call)) {
+    call.request_in_flight = false;
+  } else {
+    outbox_.Push({.type = FrameType::kCancel, .call = call.id}, {}, nullptr);
+  }
+  calls_.End(&call, code);
+}
+
+void ClientConnection::Break() {
+  if (!alive()) return;
+  fd_.Close();
+  blocked_ = stalled_ = false;
+  outbox_.DropMessages();
+  for (ClientCall* call : slots_) {
+    if (call == nullptr) continue;
+    Detach(*call, Code::kUnavailable);
+    call->response.Resize(0);
+    calls_.End(call, Code::kUnavailable);
+  }
+}
+
+void ClientConnection::Flush() {
+  if (!alive()) return;
+  switch (outbox_.Flush(fd_.get(), kSendBudgetBytes)) {
+    case FlushResult::kIdle:
+      blocked_ = false;
+      break;
+    case FlushResult::kBlocked:
+    case FlushResult::kMore:
+      blocked_ = true;
+      break;
+    case FlushResult::kBroken:
+      Break();
+      break;
+  }
+}
+
+void ClientConnection::Read() {
+  if (!alive()) return;
+  const ReadResult result = inbox_.Read(fd_.get(), kReadBudgetBytes, *this);
+  stalled_ = result == ReadResult::kStalled;
+  if (result == ReadResult::kClosed || result == ReadResult::kBroken) Break();
+}
+
+ClientCall* ClientConnection::Find(std::uint32_t id) const {
+  ClientCall* call = slots_[SlotOf(id)];
+  return call != nullptr && call->id == id ? call : nullptr;
+}
+
+bool ClientConnection::CanTake(const FrameHeader& header) {
+  return header.type != FrameType::kPieceEnd || calls_.HasRoomForPiece();
+}
+
+Landing ClientConnection::OnBody(const FrameHeader& header) {
+  // What the server sent before it heard that the call had ended.
+  ClientCall* call = Find(header.call);
+  if (call == nullptr) return {};
+  if (header.type == FrameType::kSlice) return OnSlice(*call, header);
+  if (header.type != FrameType::kResponse) return {Landing::Kind::kError, nullptr, {}};
+  return {Landing::Kind::kTake, nullptr, call->response.Resize(header.size)};
+}
+
+Landing ClientConnection::OnSlice(ClientCall& call, const FrameHeader& header) {
+  PieceProgress& progress = call.progress;
+  if (!progress.open) progress = {true, header.piece, header.offset, 0};
+  const bool in_order =
+      header.piece == progress.piece && header.offset == progress.offset + progress.received;
+  const bool inside =
+      header.offset <= call.window.size() && header.size <= call.window.size() - header.offset;
+  if (!in_order || !inside) return {Landing::Kind::kError, nullptr, {}};
+  progress.received += header.size;
+  const MutableBytes into = call.window.subspan(header.offset, header.size);
+  call.landing.Reset({&into, 1});
+  return {Landing::Kind::kTake, &call.landing, {}};
+}
+
+bool ClientConnection::OnFrame(const FrameHeader& header, ConstBytes) {
+  if (header.type == FrameType::kGoodbye) return false;
+  ClientCall* call = Find(header.call);
+  if (call == nullptr) return true;
+  switch (header.type) {
+    case FrameType::kSlice:
+      return true;
+    case FrameType::kPieceEnd:
+      return OnPieceEnd(*call, header);
+    case FrameType::kPull:
+      return OnPull(*call, header);
+    case FrameType::kResponse:
+      if (header.size == 0) call->response.Resize(0);
+      Detach(*call, Code::kCancelled);
+      calls_.End(call, header.code);
+      return true;
+    case FrameType::kRequest:
+    case FrameType::kCancel:
+    case FrameType::kGoodbye:
+      break;
+  }
+  return false;
+}
+
+bool ClientConnection::OnPieceEnd(ClientCall& call, const FrameHeader& header) {
+  PieceProgress& progress = call.progress;
+  if (!progress.open) progress = {true, header.piece, header.offset, 0};
+  if (header.piece != progress.piece || header.offset != progress.offset ||
+      header.size_a != progress.received || header.offset > call.window.size()) {
+    return false;
+  }
+  progress.open = false;
+  calls_.AddPiece(call.tag, header.piece, header.offset, header.size_a);
+  return true;
+}
+
+bool ClientConnection::OnPull(ClientCall& call, const FrameHeader& header) {
+  if (header.offset > call.send_bulk_bytes ||
+      header.size_a > call.send_bulk_bytes - header.offset || call.pulls_open >= kPullsPerCallMax) {
+    return false;
+  }
+  ++call.pulls_open;
+  outbox_.PushPiece(call.stream, header.piece, header.offset, call.send_bulk, header.offset,
+                    header.size_a);
+  return true;
+}
+
+}  // namespace kdn::transport::tcp

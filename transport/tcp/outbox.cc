@@ -1,0 +1,273 @@
+#include "transport/tcp/outbox.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace kdn::transport::tcp {
+
+Outbox::~Outbox() {
+  while (free_pieces_ != nullptr) {
+    OutPiece* piece = free_pieces_;
+    free_pieces_ = piece->next;
+    delete piece;
+  }
+}
+
+OutPiece* Outbox::NewPiece() {
+  if (free_pieces_ == nullptr) return new OutPiece;
+  OutPiece* piece = free_pieces_;
+  free_pieces_ = piece->next;
+  piece->next = nullptr;
+  piece->laid = piece->span = piece->span_offset = 0;
+  piece->from.clear();
+  return piece;
+}
+
+void Outbox::Recycle(OutPiece* piece) {
+  piece->next = free_pieces_;
+  free_pieces_ = piece;
+}
+
+void Outbox::Push(const FrameHeader& header, ConstBytes body, OutSink* sink) {
+  queue_.push_back({header, body, sink, false});
+}
+
+bool Outbox::TakeBack(const OutSink* sink) {
+  for (std::size_t i = queue_next_; i < queue_.size(); ++i) {
+    if (queue_[i].sink != sink || queue_[i].taken_back) continue;
+    queue_[i].taken_back = true;
+    queue_[i].sink = nullptr;
+    return true;
+  }
+  return false;
+}
+
+void Outbox::DropMessages() {
+  for (; queue_next_ < queue_.size(); ++queue_next_) {
+    if (OutSink* sink = queue_[queue_next_].sink) sink->OnMessageOut();
+  }
+  queue_.clear();
+  queue_next_ = 0;
+  for (std::size_t i = frame_next_; i < frame_count_; ++i) {
+    if (OutSink* sink = std::exchange(frames_[i].sink, nullptr)) sink->OnMessageOut();
+  }
+}
+
+void Outbox::MakeReady(OutStream& stream) {
+  if (stream.ready) return;
+  stream.ready = true;
+  stream.next_ready = nullptr;
+  (ready_tail_ == nullptr ? ready_head_ : ready_tail_->next_ready) = &stream;
+  ready_tail_ = &stream;
+}
+
+void Outbox::Unready(OutStream& stream) {
+  if (!stream.ready) return;
+  stream.ready = false;
+  OutStream* before = nullptr;
+  for (OutStream* at = ready_head_; at != &stream; at = at->next_ready) before = at;
+  (before == nullptr ? ready_head_ : before->next_ready) = stream.next_ready;
+  if (ready_tail_ == &stream) ready_tail_ = before;
+}
+
+void Outbox::PushPiece(OutStream& stream, std::uint32_t number, std::uint64_t offset,
+                       std::span<const ConstBytes> from, std::size_t skip, std::size_t size) {
+  OutPiece* piece = NewPiece();
+  piece->number = number;
+  piece->offset = offset;
+  piece->size = size;
+  std::size_t left = size;
+  for (const ConstBytes bytes : from) {
+    const std::size_t skipped = std::min(skip, bytes.size());
+    skip -= skipped;
+    const std::size_t used = std::min(left, bytes.size() - skipped);
+    if (used > 0) piece->from.push_back(bytes.subspan(skipped, used));
+    left -= used;
+  }
+  (stream.tail == nullptr ? stream.head : stream.tail->next) = piece;
+  stream.tail = piece;
+  MakeReady(stream);
+}
+
+Outbox::Frame& Outbox::BeginFrame() {
+  Frame& frame = frames_[frame_count_];
+  frame = Frame{};
+  frame.first = vector_count_;
+  AddVector(frame, headers_[frame_count_].data(), kFrameHeaderBytes);
+  ++frame_count_;
+  return frame;
+}
+
+void Outbox::AddVector(Frame& frame, const void* data, std::size_t size) {
+  vectors_[vector_count_++] = {const_cast<void*>(data), size};
+  ++frame.count;
+  frame.bytes += size;
+  batch_bytes_ += size;
+}
+
+void Outbox::LayMessage(const Message& message) {
+  FrameBytes& header = headers_[frame_count_];
+  Frame& frame = BeginFrame();
+  frame.sink = message.sink;
+  Seal(message.header, message.body, header);
+  if (!message.body.empty()) AddVector(frame, message.body.data(), message.body.size());
+}
+
+void Outbox::LaySlice(OutStream& stream) {
+  OutPiece* piece = stream.head;
+  if (piece->laid < piece->size) {
+    FrameBytes& bytes = headers_[frame_count_];
+    Frame& frame = BeginFrame();
+    frame.stream = &stream;
+    ++stream.in_batch;
+    FrameHeader header{.type = FrameType::kSlice, .call = stream.call, .piece = piece->number};
+    header.offset = piece->offset + piece->laid;
+    // One vector stays free for the end of the piece.
+    while (piece->laid < piece->size && header.size < kSliceBytesMax &&
+           vector_count_ + 1 < kVectorsMax) {
+      const ConstBytes span = piece->from[piece->span].subspan(piece->span_offset);
+      const std::size_t used = std::min(span.size(), kSliceBytesMax - header.size);
+      AddVector(frame, span.data(), used);
+      header.size += static_cast<std::uint32_t>(used);
+      piece->laid += used;
+      piece->span_offset += used;
+      if (used == span.size()) {
+        ++piece->span;
+        piece->span_offset = 0;
+      }
+    }
+    Seal(header, {}, bytes);
+  }
+  if (piece->laid < piece->size) return;
+  FrameBytes& bytes = headers_[frame_count_];
+  Frame& frame = BeginFrame();
+  frame.stream = &stream;
+  frame.piece = piece;
+  ++stream.in_batch;
+  Seal({.type = FrameType::kPieceEnd,
+        .call = stream.call,
+        .piece = piece->number,
+        .offset = piece->offset,
+        .size_a = piece->size},
+       {}, bytes);
+  stream.head = piece->next;
+  if (stream.head == nullptr) stream.tail = nullptr;
+  piece->next = nullptr;
+}
+
+void Outbox::FillBatch() {
+  vector_count_ = vector_next_ = frame_count_ = frame_next_ = frame_sent_ = batch_bytes_ = 0;
+  const auto has_room = [this] {
+    return frame_count_ + 2 <= kFramesMax && vector_count_ + 3 <= kVectorsMax &&
+           batch_bytes_ < kBatchBytes;
+  };
+  while (queue_next_ < queue_.size() && has_room()) {
+    const Message& message = queue_[queue_next_++];
+    if (!message.taken_back) LayMessage(message);
+  }
+  if (queue_next_ == queue_.size()) {
+    queue_.clear();
+    queue_next_ = 0;
+  }
+  while (ready_head_ != nullptr && has_room()) {
+    OutStream& stream = *ready_head_;
+    Unready(stream);
+    LaySlice(stream);
+    if (stream.head != nullptr) {
+      MakeReady(stream);
+    } else {
+      stream.sink->OnStreamEmpty();
+    }
+  }
+}
+
+FlushResult Outbox::Flush(int fd, std::size_t budget) {
+  std::size_t sent_in_all = 0;
+  for (;;) {
+    if (BatchDone()) {
+      FillBatch();
+      if (BatchDone()) return FlushResult::kIdle;
+    }
+    if (sent_in_all >= budget) return FlushResult::kMore;
+    msghdr message{};
+    message.msg_iov = &vectors_[vector_next_];
+    message.msg_iovlen = vector_count_ - vector_next_;
+    const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return FlushResult::kBlocked;
+      if (errno == EINTR) continue;
+      return FlushResult::kBroken;
+    }
+    sent_in_all += static_cast<std::size_t>(sent);
+    Advance(static_cast<std::size_t>(sent));
+    if (!BatchDone()) return FlushResult::kBlocked;
+  }
+}
+
+void Outbox::Advance(std::size_t sent) {
+  frame_sent_ += sent;
+  while (vector_next_ < vector_count_) {
+    iovec& vector = vectors_[vector_next_];
+    const std::size_t used = std::min(sent, vector.iov_len);
+    vector.iov_base = static_cast<std::byte*>(vector.iov_base) + used;
+    vector.iov_len -= used;
+    sent -= used;
+    if (vector.iov_len > 0) break;
+    ++vector_next_;
+  }
+  while (frame_next_ < frame_count_ && frame_sent_ >= frames_[frame_next_].bytes) {
+    frame_sent_ -= frames_[frame_next_].bytes;
+    FinishFrame(frames_[frame_next_++]);
+  }
+}
+
+void Outbox::FinishFrame(Frame& frame) {
+  if (OutSink* sink = std::exchange(frame.sink, nullptr)) sink->OnMessageOut();
+  OutPiece* piece = std::exchange(frame.piece, nullptr);
+  OutStream* stream = std::exchange(frame.stream, nullptr);
+  if (stream != nullptr) --stream->in_batch;
+  if (piece == nullptr) return;
+  const std::uint32_t number = piece->number;
+  Recycle(piece);
+  if (stream != nullptr) stream->sink->OnPieceOut(number, Code::kOk);
+}
+
+void Outbox::AbandonFrame(std::size_t index, Code code) {
+  Frame& frame = frames_[index];
+  OutStream* stream = std::exchange(frame.stream, nullptr);
+  --stream->in_batch;
+  const bool begun = index == frame_next_ && frame_sent_ > 0;
+  for (std::size_t i = std::max(frame.first, vector_next_); i < frame.first + frame.count; ++i) {
+    // A frame that is not begun is not sent at all; of one that is begun, the header stays.
+    if (!begun) {
+      vectors_[i].iov_len = 0;
+    } else if (i != frame.first) {
+      vectors_[i].iov_base = zeros_;
+    }
+  }
+  if (!begun) frame.bytes = 0;
+  if (OutPiece* piece = std::exchange(frame.piece, nullptr)) {
+    const std::uint32_t number = piece->number;
+    Recycle(piece);
+    stream->sink->OnPieceOut(number, code);
+  }
+}
+
+void Outbox::Abandon(OutStream& stream, Code code) {
+  Unready(stream);
+  for (std::size_t i = frame_next_; i < frame_count_ && stream.in_batch > 0; ++i) {
+    if (frames_[i].stream == &stream) AbandonFrame(i, code);
+  }
+  while (stream.head != nullptr) {
+    OutPiece* piece = stream.head;
+    stream.head = piece->next;
+    const std::uint32_t number = piece->number;
+    Recycle(piece);
+    stream.sink->OnPieceOut(number, code);
+  }
+  stream.tail = nullptr;
+}
+
+}  // namespace kdn::transport::tcp

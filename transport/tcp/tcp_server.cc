@@ -1,0 +1,223 @@
+#include "transport/tcp/tcp_server.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace kdn::transport::tcp {
+namespace {
+
+// Connections accepted in one poll, so that a flood of them does not starve calls.
+constexpr int kAcceptsPerPoll = 64;
+// Calls are looked through for their deadlines at most this often.
+constexpr std::chrono::milliseconds kExpiryGranularity{1};
+// Turns of sending and telling the service in one poll; it may answer each piece with another.
+constexpr int kTurnsPerPoll = 4;
+
+}  // namespace
+
+TcpServer::TcpServer(Fd listener, const ServerSetup& setup)
+    : setup_(setup),
+      endpoint_(LocalAddress(listener.get()).ToString()),
+      zeros_(kSliceBytesMax),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      listener_(std::move(listener)) {
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = &timer_}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.fd(), &event);
+  event.data.ptr = &listener_;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event);
+}
+
+TcpServer::~TcpServer() {
+  polling_ = true;
+  for (auto& connection : connections_) {
+    connection->SayGoodbye();
+    connection->Break();
+  }
+  closing_ = true;
+  TellMoved();
+  for (ServerCall* call : calls_) {
+    if (call->held()) {
+      call->Orphan();
+    } else {
+      ServerCall::Destroy(call);
+    }
+  }
+}
+
+std::size_t TcpServer::Poll() {
+  polling_ = true;
+  progress_ = 0;
+  PollSockets();
+  for (int turn = 0; turn < kTurnsPerPoll && !(dirty_.empty() && moved_.empty()); ++turn) {
+    FlushDirty();
+    TellMoved();
+  }
+  if (setup_.clock->Now() >= next_deadline_) Expire();
+  Reap();
+  polling_ = false;
+  if (!dirty_.empty() || !moved_.empty()) timer_.WakeNow();
+  return progress_;
+}
+
+void TcpServer::PollSockets() {
+  std::array<epoll_event, 64> ready;
+  const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = ready[static_cast<std::size_t>(i)];
+    if (event.data.ptr == &listener_) {
+      Accept();
+    } else if (event.data.ptr == &timer_) {
+      timer_.Clear();
+      if (next_deadline_ != TimePoint::max()) timer_.WakeAt(next_deadline_, setup_.clock->Now());
+    } else {
+      auto& connection = *static_cast<ServerConnection*>(event.data.ptr);
+      if ((event.events & EPOLLOUT) != 0) {
+        connection.OnWritable();
+        AddDirty(connection);
+      }
+      if ((event.events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) connection.Read();
+      Watch(connection);
+      ++progress_;
+    }
+  }
+}
+
+void TcpServer::Accept() {
+  for (int i = 0; i < kAcceptsPerPoll; ++i) {
+    Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.valid()) return;
+    ++progress_;
+    if (connections_.size() >= setup_.connections_max) {
+      setup_.log->Write(LogLevel::kWarning, "too many connections",
+                        {{"peer", RemoteAddress(fd.get()).ToString()}});
+      continue;
+    }
+    if (!Tune(fd.get(), setup_.socket_options).ok()) continue;
+    auto hello = std::make_unique<HelloServer>(setup_.policy, setup_.nonces->NextNonce(),
+                                               RemoteAddress(fd.get()).IsLoopback());
+    const TimePoint due = setup_.clock->Now() + kHelloTimeout;
+    connections_.push_back(std::make_unique<ServerConnection>(std::move(fd), std::move(hello), due,
+                                                              *this, zeros_.data()));
+    ServerConnection& connection = *connections_.back();
+    connection.registered = EPOLLIN;
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = &connection}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.fd(), &event);
+    NoteDeadline(due);
+  }
+}
+
+void TcpServer::Watch(ServerConnection& connection) {
+  if (!connection.alive()) {
+    any_closed_ = true;
+    return;
+  }
+  const std::uint32_t wanted =
+      (connection.wants_read() ? EPOLLIN : 0U) | (connection.wants_write() ? EPOLLOUT : 0U);
+  if (wanted == connection.registered) return;
+  connection.registered = wanted;
+  epoll_event event{.events = wanted, .data = {.ptr = &connection}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.fd(), &event);
+}
+
+void TcpServer::FlushDirty() {
+  std::swap(dirty_, flushing_);
+  for (ServerConnection* connection : flushing_) {
+    connection->dirty = false;
+    connection->Flush();
+    Watch(*connection);
+  }
+  flushing_.clear();
+}
+
+void TcpServer::TellMoved() {
+  std::swap(moved_, telling_);
+  for (const Moved& moved : telling_) {
+    if (moved.call->TakeMoved()) {
+      ++progress_;
+      setup_.service->OnMoved(*moved.call, moved.piece, moved.code);
+    } else {
+      moved.call->MaybeRecycle();
+    }
+  }
+  telling_.clear();
+}
+
+void TcpServer::Expire() {
+  const TimePoint now = setup_.clock->Now();
+  TimePoint next = TimePoint::max();
+  for (auto& connection : connections_) {
+    if (!connection->ready() && connection->alive()) {
+      if (connection->hello_deadline() <= now) connection->Break();
+      if (connection->alive()) next = std::min(next, connection->hello_deadline());
+    } else {
+      next = std::min(next, connection->Expire(now));
+    }
+    Watch(*connection);
+  }
+  next_deadline_ = TimePoint::max();
+  timer_.Clear();
+  if (next != TimePoint::max()) NoteDeadline(std::max(next, now + kExpiryGranularity));
+}
+
+void TcpServer::NoteDeadline(TimePoint deadline) {
+  if (deadline >= next_deadline_) return;
+  next_deadline_ = deadline;
+  timer_.WakeAt(deadline, setup_.clock->Now());
+}
+
+void TcpServer::Reap() {
+  if (!std::exchange(any_closed_, false)) return;
+  std::erase_if(dirty_, [](const ServerConnection* connection) { return !connection->alive(); });
+  std::erase_if(connections_, [this](const auto& connection) {
+    if (connection->alive()) return false;
+    if (!connection->refusal().ok()) {
+      setup_.log->Write(LogLevel::kWarning, "hello refused",
+                        {{"why", connection->refusal().ToString()}});
+    }
+    return true;
+  });
+}
+
+ServerCall& TcpServer::NewCall() {
+  if (free_calls_.empty()) {
+    calls_.push_back(new ServerCall(*this));
+    return *calls_.back();
+  }
+  ServerCall* call = free_calls_.back();
+  free_calls_.pop_back();
+  return *call;
+}
+
+void TcpServer::Recycle(ServerCall& call) {
+  free_calls_.push_back(&call);
+}
+
+void TcpServer::Deliver(ServerCall& call) {
+  ++progress_;
+  NoteDeadline(call.deadline());
+  call.HandOver();
+  setup_.service->OnCall(std::unique_ptr<Exchange>(&call));
+}
+
+void TcpServer::TellAbandoned(ServerCall& call) {
+  ++progress_;
+  setup_.service->OnAbandoned(call);
+}
+
+void TcpServer::AddMoved(ServerCall& call, std::uint32_t piece, Code code) {
+  if (closing_) return;
+  moved_.push_back({&call, piece, code});
+  if (!polling_) timer_.WakeNow();
+}
+
+void TcpServer::AddDirty(ServerConnection& connection) {
+  if (connection.dirty) return;
+  connection.dirty = true;
+  dirty_.push_back(&connection);
+  if (!polling_) timer_.WakeNow();
+}
+
+}  // namespace kdn::transport::tcp
