@@ -1,0 +1,39 @@
+#include "client/core/client_context.h"
+
+namespace kdn::client {
+
+void NodeDirectory::Update(const wire::NodeMap& map) {
+  if (map.version < version_ || map.nodes.empty()) return;
+  version_ = map.version;
+  nodes_.clear();
+  for (const wire::NodeEndpoints& node : map.nodes) nodes_.emplace(node.node, node);
+}
+
+const wire::NodeEndpoints* NodeDirectory::Find(NodeId node) const {
+  const auto it = nodes_.find(node);
+  return it == nodes_.end() ? nullptr : &it->second;
+}
+
+ClientMetrics::ClientMetrics(MetricRegistry& registry)
+    : lookups(registry.CounterOf("kdn_client_lookups_total", "Lookups answered or given up")),
+      lookup_tokens(registry.CounterOf("kdn_client_lookup_tokens_total", "Tokens looked up")),
+      hit_tokens(registry.CounterOf("kdn_client_hit_tokens_total", "Tokens found by lookups")),
+      loads(registry.CounterOf("kdn_client_loads_total", "Loads that ended")),
+      loads_short(registry.CounterOf("kdn_client_loads_short_total",
+                                     "Loads that ended before all tokens were there")),
+      bytes_received(registry.CounterOf("kdn_client_bytes_received_total",
+                                        "Bytes of objects received by loads")),
+      pieces_corrupt(registry.CounterOf("kdn_client_pieces_corrupt_total",
+                                        "Tiles or headers caught by their checksum")),
+      failovers(registry.CounterOf("kdn_client_failovers_total",
+                                   "Reads that went on at another replica")),
+      stores(registry.CounterOf("kdn_client_stores_total", "Stores that ended")),
+      chunks_stored(
+          registry.CounterOf("kdn_client_chunks_stored_total", "Chunks made visible by stores")),
+      bytes_sent(
+          registry.CounterOf("kdn_client_bytes_sent_total", "Bytes of objects sent by stores")),
+      lookup_seconds(registry.HistogramOf("kdn_client_lookup_seconds", "Time of lookups")),
+      load_seconds(registry.HistogramOf("kdn_client_load_seconds", "Time of loads")),
+      store_seconds(registry.HistogramOf("kdn_client_store_seconds", "Time of stores")) {}
+
+}  // namespace kdn::client

@@ -1,0 +1,77 @@
+// What every operation of a client shares: threads, memory, options, metrics. Lives until the last
+// handle is gone, because a handle may outlive a call that its deadline cut off.
+//
+// Thread-safety: members say for themselves; the struct does not change after construction.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "client/core/io_loop.h"
+#include "client/core/staging.h"
+#include "client/core/work_pool.h"
+#include "kdn/client.h"
+#include "proto/wire/lookup.h"
+
+namespace kdn::client {
+
+// The nodes' endpoints as the coordinator last told them. Touched by the I/O loop only.
+class NodeDirectory {
+ public:
+  // Takes over a newer map; one without nodes only confirms the version.
+  void Update(const wire::NodeMap& map);
+  [[nodiscard]] std::uint64_t version() const { return version_; }
+  // The endpoints of the nodes that `wanted` names, those that are known.
+  [[nodiscard]] const wire::NodeEndpoints* Find(NodeId node) const;
+
+ private:
+  std::uint64_t version_ = 0;
+  std::map<NodeId, wire::NodeEndpoints> nodes_;
+};
+
+struct ClientMetrics {
+  explicit ClientMetrics(MetricRegistry& registry);
+  Counter& lookups;
+  Counter& lookup_tokens;
+  Counter& hit_tokens;
+  Counter& loads;
+  Counter& loads_short;
+  Counter& bytes_received;
+  Counter& pieces_corrupt;
+  Counter& failovers;
+  Counter& stores;
+  Counter& chunks_stored;
+  Counter& bytes_sent;
+  Histogram& lookup_seconds;
+  Histogram& load_seconds;
+  Histogram& store_seconds;
+};
+
+struct ClientContext {
+  explicit ClientContext(const ClientOptions& client_options)
+      : options(client_options), metrics(registry) {}
+
+  ClientOptions options;
+  SteadyClock clock;
+  SystemRandom random;
+  std::shared_ptr<Log> log;
+  MetricRegistry registry;
+  ClientMetrics metrics;
+  NodeDirectory nodes;                   // of the I/O loop
+  std::unique_ptr<StagingPool> staging;  // of the I/O loop
+  std::unique_ptr<WorkPool> workers;
+  std::unique_ptr<IoLoop> loop;  // last: its thread uses all of the above
+
+  // The deadline that a call without one gets.
+  [[nodiscard]] TimePoint DeadlineOr(TimePoint deadline) const {
+    return deadline == TimePoint{} ? clock.Now() + options.timeout : deadline;
+  }
+};
+
+}  // namespace kdn::client

@@ -1,0 +1,303 @@
+#include "client/core/client_impl.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <string>
+#include <utility>
+
+#include "base/limits.h"
+#include "client/core/load_op.h"
+#include "client/core/lookup_op.h"
+#include "client/core/store_op.h"
+
+namespace kdn::client {
+namespace {
+
+class LookupHandleImpl final : public LookupHandle {
+ public:
+  explicit LookupHandleImpl(std::shared_ptr<LookupOp> op) : op_(std::move(op)) {}
+  ~LookupHandleImpl() override {
+    if (!op_->Done()) op_->GiveUp();
+  }
+  bool Done() override { return op_->Done(); }
+  LookupResult Take() override { return op_->Take(); }
+
+ private:
+  std::shared_ptr<LookupOp> op_;
+};
+
+class LoadHandleImpl final : public LoadHandle {
+ public:
+  explicit LoadHandleImpl(std::shared_ptr<LoadOp> op) : op_(std::move(op)) {}
+  ~LoadHandleImpl() override {
+    if (op_->Done()) return;
+    op_->Cancel();
+    op_->Wait();
+  }
+  bool Done() override { return op_->Done(); }
+  bool LayerReady(std::uint32_t layer) override { return op_->LayerReady(layer); }
+  bool WaitLayer(std::uint32_t layer) override { return op_->WaitLayer(layer); }
+  std::uint64_t TokensReady() override { return op_->TokensReady(); }
+  void Cancel() override { op_->Cancel(); }
+  LoadReport Wait() override { return op_->Wait(); }
+
+ private:
+  std::shared_ptr<LoadOp> op_;
+};
+
+class StoreHandleImpl final : public StoreHandle {
+ public:
+  explicit StoreHandleImpl(std::shared_ptr<StoreOp> op) : op_(std::move(op)) {}
+  ~StoreHandleImpl() override {
+    if (op_->Done()) return;
+    op_->Cancel();
+    op_->Wait();
+  }
+  bool Done() override { return op_->Done(); }
+  Status WaitRead() override { return op_->WaitRead(); }
+  void Cancel() override { op_->Cancel(); }
+  StoreReport Wait() override { return op_->Wait(); }
+
+ private:
+  std::shared_ptr<StoreOp> op_;
+};
+
+// PutStart's answer, handed from the I/O loop to the thread that waits for it.
+struct Answer {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;                       // guarded by mutex
+  Code code = Code::kUnavailable;          // guarded by mutex
+  wire::PutStartResponse response;         // guarded by mutex
+  std::vector<wire::NodeEndpoints> nodes;  // guarded by mutex
+};
+
+class ClientImpl final : public Client {
+ public:
+  explicit ClientImpl(std::shared_ptr<ClientContext> context) : context_(std::move(context)) {}
+  ~ClientImpl() override {
+    // The loop first: its end cancels all calls, whose callbacks use workers and models.
+    context_->loop->Stop();
+    context_->workers->Stop();
+  }
+
+  Result<const Model*> UseModel(const ModelSpec& spec, const ModelOptions& options) override {
+    KDN_ASSIGN_OR_RETURN(std::unique_ptr<const Model> model, Model::Make(spec, options));
+    const std::scoped_lock lock(mutex_);
+    models_.push_back(std::move(model));
+    return models_.back().get();
+  }
+
+  std::unique_ptr<LookupHandle> Lookup(const Model& model, std::span<const TokenId> tokens,
+                                       const LookupOptions& options) override {
+    auto op = std::make_shared<LookupOp>(context_, model, options);
+    std::vector<std::vector<ChunkKey>> chains;
+    const std::size_t tokens_max =
+        std::size_t{limits::kKeysPerCallMax} * context_->options.chunk_tokens;
+    tokens = tokens.first(std::min(tokens.size(), tokens_max));
+    for (const ChunkSecret& secret : context_->options.chunk_secrets) {
+      const ChunkHasher hasher = model.Hasher(secret, options.extras);
+      chains.push_back(
+          hasher.ChainOf(tokens, context_->options.chunk_tokens, /*with_partial=*/true));
+    }
+    op->Start(std::move(chains), tokens.size());
+    return std::make_unique<LookupHandleImpl>(std::move(op));
+  }
+
+  std::unique_ptr<LookupHandle> LookupContext(const Model& model, std::string_view context,
+                                              const LookupOptions& options) override {
+    auto op = std::make_shared<LookupOp>(context_, model, options);
+    op->StartContext(std::string(context.substr(0, limits::kContextNameBytesMax)));
+    return std::make_unique<LookupHandleImpl>(std::move(op));
+  }
+
+  Result<std::unique_ptr<LoadHandle>> Load(const Model& model, const LookupResult& found,
+                                           const codec::PagedKv& kv,
+                                           const codec::BlockTables& blocks,
+                                           const LoadOptions& options) override {
+    if (found.chunks_matched() > 0 && found.state().model != model.fingerprint()) {
+      return Error(Code::kInvalidArgument, "the lookup was made for another model");
+    }
+    KDN_ASSIGN_OR_RETURN(auto copy, KvCopy::Make(model.spec(), kv, blocks, found.tokens_matched()));
+    auto op = std::make_shared<LoadOp>(context_, model, found, std::move(copy), options);
+    op->Start();
+    return std::make_unique<LoadHandleImpl>(std::move(op));
+  }
+
+  Result<StorePlan> PlanStore(const Model& model, std::span<const TokenId> tokens,
+                              const StorePlanOptions& options) override;
+
+  Result<std::unique_ptr<StoreHandle>> Store(const Model& model, const StorePlan& plan,
+                                             const PartShape& shape, const codec::PagedKv& kv,
+                                             const codec::BlockTables& blocks) override {
+    const StorePlan::State& state = plan.state();
+    if (!state.chunks.empty() && state.model != model.fingerprint()) {
+      return Error(Code::kInvalidArgument, "the plan was made for another model");
+    }
+    PartShape whole = shape;
+    if (whole.layers.count == 0) {
+      whole.layers = {0, static_cast<std::uint16_t>(model.layer_count())};
+    }
+    if (whole.kv_heads.count == 0) whole.kv_heads = {0, model.kv_heads_max()};
+    if (whole.count != state.part_count || whole.number >= whole.count) {
+      return Error(Code::kInvalidArgument, "the part does not fit the plan's part_count");
+    }
+    std::uint64_t token_count = 0;
+    for (const PlannedChunk& chunk : state.chunks) token_count += chunk.token_count;
+    KDN_ASSIGN_OR_RETURN(auto copy, KvCopy::Make(model.spec(), kv, blocks, token_count));
+    auto op = std::make_shared<StoreOp>(context_, model, plan, whole, std::move(copy));
+    op->Start();
+    return std::make_unique<StoreHandleImpl>(std::move(op));
+  }
+
+  bool Connected() const override { return context_->loop->calls().Connected(); }
+  std::string Metrics() const override { return context_->registry.Render(); }
+
+ private:
+  wire::PutStartRequest PlanRequest(const Model& model, const StorePlanOptions& options,
+                                    StorePlan::State& state) const;
+  void Ask(wire::PutStartRequest request, TimePoint deadline, std::shared_ptr<Answer> answer);
+
+  std::shared_ptr<ClientContext> context_;  // shared with operations that a deadline cut off
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<const Model>> models_;  // guarded by mutex_
+};
+
+wire::PutStartRequest ClientImpl::PlanRequest(const Model& model, const StorePlanOptions& options,
+                                              StorePlan::State& state) const {
+  wire::PutStartRequest request;
+  request.head.trace = options.trace;
+  request.model = state.model;
+  request.provenance = options.provenance;
+  request.part_count = options.part_count;
+  request.replicas = options.replicas;
+  ObjectHeader whole;
+  whole.part.layers = {0, static_cast<std::uint16_t>(model.layer_count())};
+  whole.part.kv_heads = {0, model.kv_heads_max()};
+  whole.layers_per_group = model.options().layers_per_group;
+  whole.heads_per_group = model.options().heads_per_group;
+  whole.levels_encoded = Level::kExact;
+  whole.dtype = model.spec().dtype;
+  for (std::size_t c = 0; c < state.chunks.size(); ++c) {
+    whole.token_count = state.chunks[c].token_count;
+    request.chunks.push_back({state.chunks[c].key, c == 0 ? ChunkKey{} : state.chunks[c - 1].key,
+                              state.chunks[c].token_count, model.codec().EncodedBytesMax(whole)});
+  }
+  return request;
+}
+
+void ClientImpl::Ask(wire::PutStartRequest request, TimePoint deadline,
+                     std::shared_ptr<Answer> answer) {
+  context_->loop->Post([context = context_, request = std::move(request), deadline,
+                        answer = std::move(answer)]() mutable {
+    request.known_map_version = context->nodes.version();
+    CallRequest call;
+    request.Encode(call.request);
+    call.deadline = deadline;
+    call.done = [context, answer](Code code, ConstBytes bytes) {
+      auto response = wire::PutStartResponse::Decode(bytes);
+      if (code == Code::kOk && !response) code = Code::kInternal;
+      {
+        const std::scoped_lock lock(answer->mutex);
+        answer->done = true;
+        answer->code = code;
+        if (code == Code::kOk) {
+          context->nodes.Update(response->map);
+          for (const wire::PutGrant& grant : response->grants) {
+            for (const NodeId node : grant.nodes) {
+              if (const auto* found = context->nodes.Find(node)) answer->nodes.push_back(*found);
+            }
+          }
+          answer->response = *std::move(response);
+        }
+      }
+      answer->changed.notify_all();
+    };
+    context->loop->calls().Start(std::move(call));
+  });
+}
+
+Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const TokenId> tokens,
+                                        const StorePlanOptions& options) {
+  const std::uint32_t chunk_tokens = context_->options.chunk_tokens;
+  if (options.part_count == 0 || options.part_count > limits::kPartsPerChunkMax) {
+    return Error(Code::kInvalidArgument, "part_count is out of bounds");
+  }
+  if (options.context.size() > limits::kContextNameBytesMax) {
+    return Error(Code::kInvalidArgument, "a context's name is longer than the limit");
+  }
+  if (tokens.size() > std::size_t{limits::kKeysPerCallMax} * chunk_tokens) {
+    return Error(Code::kInvalidArgument, "more tokens than one store can take");
+  }
+  const ChunkSecret& secret = context_->options.chunk_secrets.front();
+  StorePlan::State state;
+  state.model = model.fingerprint();
+  state.secret = secret.id;
+  state.provenance = options.provenance;
+  state.part_count = options.part_count;
+  state.context = options.context;
+  std::size_t left = tokens.size();
+  for (const ChunkKey& key :
+       model.Hasher(secret, options.extras).ChainOf(tokens, chunk_tokens, options.with_partial)) {
+    const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(left, chunk_tokens));
+    state.chunks.push_back({key, count, wire::PutVerdict::kRefused, wire::kNoGrant});
+    left -= count;
+  }
+  if (state.chunks.empty()) return StoreAccess::Make(std::move(state));
+
+  const TimePoint deadline = context_->DeadlineOr(options.deadline);
+  auto answer = std::make_shared<Answer>();
+  Ask(PlanRequest(model, options, state), deadline, answer);
+  std::unique_lock lock(answer->mutex);
+  if (!answer->changed.wait_until(lock, deadline, [&] { return answer->done; })) {
+    return Error(Code::kDeadlineExceeded);
+  }
+  if (answer->code != Code::kOk) return Error(answer->code);
+  const wire::PutStartResponse& response = answer->response;
+  if (response.verdicts.size() != state.chunks.size() ||
+      response.grant_of.size() != state.chunks.size()) {
+    return Error(Code::kInternal, "the coordinator answered for another number of chunks");
+  }
+  for (std::size_t c = 0; c < state.chunks.size(); ++c) {
+    state.chunks[c].verdict = response.verdicts[c];
+    state.chunks[c].grant = response.grant_of[c];
+  }
+  state.grants = response.grants;
+  state.nodes = answer->nodes;
+  return StoreAccess::Make(std::move(state));
+}
+
+}  // namespace
+
+Status ValidateOptions(const ClientOptions& options) {
+  const auto refuse = [](const char* message) { return Status(Code::kInvalidArgument, message); };
+  if (options.chunk_tokens == 0 || options.chunk_tokens > limits::kTokensPerChunkMax) {
+    return refuse("chunk_tokens must be between 1 and 4096");
+  }
+  if (options.chunk_secrets.empty() || options.chunk_secrets.size() > 4) {
+    return refuse("between one and four chunk secrets are needed");
+  }
+  for (const ChunkSecret& secret : options.chunk_secrets) {
+    if (secret.bytes.empty()) return refuse("a chunk secret is empty");
+  }
+  if (options.decode_threads == 0 || options.decode_threads > 256) {
+    return refuse("decode_threads must be between 1 and 256");
+  }
+  if (options.staging_bytes < limits::kMiB) return refuse("staging_bytes must be 1 MiB or more");
+  if (options.timeout.count() <= 0) return refuse("timeout must be over 0");
+  return {};
+}
+
+Result<std::unique_ptr<Client>> MakeClient(const ClientOptions& options,
+                                           std::shared_ptr<ClientContext> context,
+                                           std::unique_ptr<Calls> calls) {
+  KDN_ASSIGN_OR_RETURN(context->staging, StagingPool::Make(options.staging_bytes));
+  if (Status status = calls->UseMemory(context->staging->memory()); !status.ok()) {
+    return std::unexpected(status);
+  }
+  KDN_ASSIGN_OR_RETURN(context->workers, WorkPool::Start(options.decode_threads));
+  KDN_ASSIGN_OR_RETURN(context->loop, IoLoop::Start(std::move(calls), context->clock));
+  return std::make_unique<ClientImpl>(std::move(context));
+}
+
+}  // namespace kdn::client

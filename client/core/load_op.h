@@ -1,0 +1,123 @@
+// A load under way: reads of many objects, each tried at one replica after another, decoded into
+// the engine's pages as the tiles come.
+//
+// Steps (docs/protocol.md, Load):
+//   1. Every part of every chunk that intersects the memory becomes a unit, in the order asked for.
+//   2. A unit takes staging memory and reads from its best replica.
+//   3. Pieces are checked; whole tiles go to the work pool, which verifies and decodes them.
+//   4. A unit whose replica fails goes on at the next one at once, for what is still missing.
+//   5. When all units are over, or at the deadline, the gate to the engine's memory closes.
+//
+// Thread-safety: the handle's part is safe; the rest is owned by the I/O loop.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "client/core/client_context.h"
+#include "client/core/kv_copy.h"
+#include "client/core/lookup_result.h"
+#include "client/core/memory_gate.h"
+#include "client/core/model.h"
+#include "client/core/read_attempt.h"
+
+namespace kdn::client {
+
+class LoadOp final : public std::enable_shared_from_this<LoadOp> {
+ public:
+  LoadOp(std::shared_ptr<ClientContext> context, const Model& model, const LookupResult& found,
+         std::unique_ptr<const KvCopy> kv, const LoadOptions& options);
+
+  void Start();
+  void Cancel();
+
+  // The handle's part.
+  [[nodiscard]] bool Done();
+  [[nodiscard]] bool LayerReady(std::uint32_t layer);
+  [[nodiscard]] bool WaitLayer(std::uint32_t layer);
+  [[nodiscard]] std::uint64_t TokensReady();
+  LoadReport Wait();
+
+ private:
+  struct Unit {
+    std::size_t chunk = 0;  // index into state_.chunks
+    std::size_t part = 0;   // index into its parts
+    WantedObject wanted;
+    std::uint64_t window_bytes = 0;
+    std::vector<wire::ReplicaLocation> replicas;  // those not yet tried, best first
+    std::shared_ptr<ReadAttempt> attempt;
+    std::set<std::uint64_t> tiles_done;  // by TilePlaceKey(), over all attempts
+    std::vector<std::uint32_t>
+        layer_missing;        // tiles yet to come, per layer from item.layers.first
+    std::size_t missing = 0;  // tiles yet to come
+    bool planned = false;
+    bool started = false;
+    bool over = false;
+    bool complete = false;
+  };
+
+  // 1.
+  void MakeUnits();
+  void AddUnits(std::size_t chunk, std::uint64_t first_token, const Range& layers);
+  void AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_token, const Range& layers);
+  [[nodiscard]] std::vector<wire::ReplicaLocation> RankReplicas(const MatchedChunk& chunk,
+                                                                const wire::PartLocation& part);
+  // 2.
+  void Pump();
+  void StartUnit(std::size_t unit);
+  void StartRead(std::size_t unit, const wire::ReplicaLocation& replica, MutableBytes window);
+  [[nodiscard]] std::string EndpointOf(NodeId node, const ChunkKey& key) const;
+  // 3.
+  void OnPiece(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::size_t offset,
+               std::size_t size_bytes);
+  void PlanUnit(Unit& unit, const ReadAttempt& attempt);
+  void Dispatch(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job);
+  void Decode(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job,
+              std::vector<std::byte>& scratch);
+  void OnDecoded(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job,
+                 Code code);
+  // 4.
+  void OnCallOver(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, Code code);
+  void FailAttempt(ReadAttempt& attempt, bool corrupt, const WantedObject& wanted);
+  void Settle(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt);
+  void EndUnit(std::size_t unit, bool complete);
+  void ReportCorrupt(const CallTarget& target, const WantedObject& wanted);
+  // 5.
+  void Close(Code code);
+  void Finish();
+  void PublishProgress();
+
+  const std::shared_ptr<ClientContext> context_;
+  const Model& model_;
+  const LookupResult::State state_;
+  const std::unique_ptr<const KvCopy> kv_;
+  const LoadOptions options_;
+  const TimePoint begun_;
+  const TimePoint deadline_;
+  MemoryGate gate_;
+
+  // Of the I/O loop.
+  std::vector<Unit> units_;
+  std::size_t next_unit_ = 0;
+  std::size_t units_in_flight_ = 0;
+  std::size_t units_over_ = 0;
+  std::size_t chunk_limit_ = 0;             // chunks from here on are given up
+  std::vector<std::uint32_t> chunk_units_;  // units yet to complete, per chunk
+  std::vector<std::uint32_t> layer_units_;  // units yet to complete, per layer
+  Code code_ = Code::kOk;
+  bool closed_ = false;
+  LoadReport report_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;               // guarded by mutex_
+  std::vector<bool> layer_ready_;   // guarded by mutex_
+  std::uint64_t tokens_ready_ = 0;  // guarded by mutex_
+  LoadReport result_;               // guarded by mutex_
+};
+
+}  // namespace kdn::client

@@ -1,0 +1,230 @@
+// How a load reads: units, attempts at replicas, tiles to the work pool.
+#include <algorithm>
+#include <utility>
+
+#include "client/core/load_op.h"
+
+namespace kdn::client {
+namespace {
+
+// A tile's place, level aside, as one number: layer, head and plane are below 2^16, 2^16 and 2^8.
+std::uint64_t TilePlaceKey(const TileCoordinates& at) {
+  return (std::uint64_t{at.layers.first} << 32) | (std::uint64_t{at.kv_heads.first} << 8) |
+         static_cast<std::uint64_t>(at.plane);
+}
+
+}  // namespace
+
+std::string LoadOp::EndpointOf(NodeId node, const ChunkKey& key) const {
+  // The coordinator's latest word first: a node that came back has other endpoints than the lookup
+  // says. A process that has never asked has only the lookup's.
+  const wire::NodeEndpoints* endpoints = context_->nodes.Find(node);
+  if (endpoints == nullptr) {
+    const auto it = std::find_if(state_.nodes.begin(), state_.nodes.end(),
+                                 [&](const wire::NodeEndpoints& n) { return n.node == node; });
+    if (it == state_.nodes.end()) return {};
+    endpoints = &*it;
+  }
+  if (endpoints->shards.empty()) return {};
+  const auto count = static_cast<std::uint32_t>(endpoints->shards.size());
+  return endpoints->shards[ShardOfKey(key, count)];
+}
+
+// -- 2. Reading --------------------------------------------------------------------------------
+
+void LoadOp::StartUnit(std::size_t index) {
+  Unit& unit = units_[index];
+  if (closed_ || unit.over) return;
+  if (unit.chunk >= chunk_limit_ || unit.replicas.empty()) {
+    EndUnit(index, false);
+    Pump();
+    return;
+  }
+  const wire::ReplicaLocation replica = unit.replicas.front();
+  unit.replicas.erase(unit.replicas.begin());
+  context_->staging->Take(unit.window_bytes,
+                          [self = shared_from_this(), index, replica](MutableBytes window) {
+                            self->StartRead(index, replica, window);
+                          });
+}
+
+void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
+                       MutableBytes window) {
+  Unit& unit = units_[index];
+  if (closed_ || unit.over || window.empty()) {
+    context_->staging->Give(window);
+    EndUnit(index, false);
+    if (!closed_) Pump();
+    return;
+  }
+  unit.wanted.item.window_offset = 0;
+  unit.wanted.item.window_bytes = window.size();
+  unit.attempt = std::make_shared<ReadAttempt>(model_.spec(), unit.wanted, window);
+  const std::shared_ptr<ReadAttempt> attempt = unit.attempt;
+  attempt->target = {replica.node, EndpointOf(replica.node, unit.wanted.item.key)};
+
+  wire::ReadRequest request;
+  request.head.trace = options_.trace;
+  request.items.push_back(unit.wanted.item);
+  CallRequest call;
+  call.target = attempt->target;
+  request.Encode(call.request);
+  call.window = window;
+  // A replica that does not answer may use up its share of the time, not all of it.
+  const TimePoint now = context_->loop->Now();
+  call.deadline = now + (deadline_ - now) / static_cast<Duration::rep>(unit.replicas.size() + 1);
+  call.piece = [self = shared_from_this(), index, attempt](std::size_t offset, std::size_t size) {
+    self->OnPiece(index, attempt, offset, size);
+  };
+  call.done = [self = shared_from_this(), index, attempt](Code code, ConstBytes response) {
+    const auto answer = wire::ReadResponse::Decode(response);
+    if (code == Code::kOk) {
+      code = answer && answer->items.size() == 1 ? answer->items[0].code : Code::kDataLoss;
+    }
+    self->OnCallOver(index, attempt, code);
+  };
+  attempt->call = context_->loop->calls().Start(std::move(call));
+}
+
+// -- 3. Pieces and tiles -----------------------------------------------------------------------
+
+void LoadOp::OnPiece(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                     std::size_t offset, std::size_t size_bytes) {
+  report_.bytes_received += size_bytes;
+  context_->metrics.bytes_received.Add(size_bytes);
+  if (attempt->failed || closed_) return;
+  std::vector<std::uint32_t> ready;
+  if (Status status = attempt->OnPiece(offset, size_bytes, ready); !status.ok()) {
+    FailAttempt(*attempt, true, units_[index].wanted);
+    context_->loop->calls().Cancel(attempt->call);
+    return;
+  }
+  if (!ready.empty()) PlanUnit(units_[index], *attempt);
+  for (const std::uint32_t job : ready) Dispatch(index, attempt, job);
+}
+
+void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
+  if (unit.planned) return;
+  unit.planned = true;
+  unit.missing = attempt.job_count();
+  for (std::uint32_t j = 0; j < attempt.job_count(); ++j) {
+    const Range layers = attempt.entry(attempt.job(j).entries.front()).at.layers;
+    for (std::uint32_t l = layers.first; l < layers.end(); ++l) {
+      if (l < unit.wanted.item.layers.first || l >= unit.wanted.item.layers.end()) continue;
+      ++unit.layer_missing[l - unit.wanted.item.layers.first];
+    }
+  }
+}
+
+void LoadOp::Dispatch(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                      std::uint32_t job) {
+  const TileEntry& entry = attempt->entry(attempt->job(job).entries.front());
+  if (units_[index].tiles_done.contains(TilePlaceKey(entry.at))) return;
+  ++attempt->jobs_out;
+  context_->workers->Post(
+      [self = shared_from_this(), index, attempt, job](std::vector<std::byte>& scratch) {
+        self->Decode(index, attempt, job, scratch);
+      });
+}
+
+void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                    std::uint32_t job, std::vector<std::byte>& scratch) {
+  Code code = Code::kCancelled;
+  bool last = false;
+  if (gate_.Enter()) {
+    std::vector<codec::TileBytes> tiles;
+    bool intact = true;
+    for (const std::uint32_t i : attempt->job(job).entries) {
+      intact = intact && VerifyTile(attempt->header().put_id, attempt->entry(i), attempt->bytes(i));
+      tiles.push_back({attempt->entry(i), attempt->bytes(i)});
+    }
+    const codec::ChunkPlace place{attempt->header().first_position, attempt->header().token_count};
+    code = !intact
+               ? Code::kDataLoss
+               : model_.codec()
+                     .DecodeTile(attempt->header(), tiles, kv_->kv(), kv_->blocks(), place, scratch)
+                     .code();
+    last = gate_.Leave();
+  }
+  context_->loop->Post([self = shared_from_this(), index, attempt, job, code, last] {
+    if (last) self->Finish();
+    self->OnDecoded(index, attempt, job, code);
+  });
+}
+
+void LoadOp::OnDecoded(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                       std::uint32_t job, Code code) {
+  --attempt->jobs_out;
+  Unit& unit = units_[index];
+  if (code == Code::kOk && !unit.over) {
+    const TileCoordinates& at = attempt->entry(attempt->job(job).entries.front()).at;
+    unit.tiles_done.insert(TilePlaceKey(at));
+    --unit.missing;
+    for (std::uint32_t l = at.layers.first; l < at.layers.end(); ++l) {
+      if (l < unit.wanted.item.layers.first || l >= unit.wanted.item.layers.end()) continue;
+      if (--unit.layer_missing[l - unit.wanted.item.layers.first] == 0 && --layer_units_[l] == 0) {
+        PublishProgress();
+      }
+    }
+  } else if (code != Code::kOk && code != Code::kCancelled && !attempt->failed) {
+    FailAttempt(*attempt, true, unit.wanted);
+    context_->loop->calls().Cancel(attempt->call);
+  }
+  Settle(index, attempt);
+}
+
+// -- 4. Going on -------------------------------------------------------------------------------
+
+void LoadOp::OnCallOver(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt, Code code) {
+  attempt->call_over = true;
+  if (!attempt->failed && (code != Code::kOk || !attempt->Complete())) {
+    FailAttempt(*attempt, code == Code::kOk || code == Code::kDataLoss, units_[index].wanted);
+  }
+  Settle(index, attempt);
+}
+
+void LoadOp::FailAttempt(ReadAttempt& attempt, bool corrupt, const WantedObject& wanted) {
+  attempt.failed = true;
+  if (!corrupt || closed_) return;
+  ++report_.pieces_corrupt;
+  context_->metrics.pieces_corrupt.Add();
+  ReportCorrupt(attempt.target, wanted);
+}
+
+void LoadOp::ReportCorrupt(const CallTarget& target, const WantedObject& wanted) {
+  wire::ReportCorruptRequest request;
+  request.head.trace = options_.trace;
+  request.key = wanted.item.key;
+  request.part = wanted.item.part;
+  request.put_id = wanted.item.put_id;
+  CallRequest call;
+  call.target = target;
+  request.Encode(call.request);
+  call.deadline = context_->loop->Now() + context_->options.timeout;
+  call.done = [](Code, ConstBytes) {};
+  context_->loop->calls().Start(std::move(call));
+}
+
+// The attempt is over once its call is and no tile of it is at the workers: only then is its window
+// free, and no old bytes can be decoded beside those of the next replica.
+void LoadOp::Settle(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt) {
+  if (!attempt->call_over || attempt->jobs_out != 0) return;
+  Unit& unit = units_[index];
+  if (unit.attempt != attempt) return;
+  unit.attempt.reset();
+  context_->staging->Give(attempt->window());
+  if (closed_ || unit.over) return;
+  if (unit.planned && unit.missing == 0) {
+    EndUnit(index, true);
+    Pump();
+  } else if (unit.replicas.empty()) {
+    EndUnit(index, false);
+    Pump();
+  } else {
+    ++report_.replicas_failed_over;
+    context_->metrics.failovers.Add();
+    StartUnit(index);
+  }
+}
+
+}  // namespace kdn::client

@@ -1,0 +1,94 @@
+#include "client/core/staging.h"
+
+#include <sys/mman.h>
+
+#include <iterator>
+#include <utility>
+
+namespace kdn::client {
+namespace {
+
+constexpr std::size_t kAlignment = 4096;
+
+std::size_t Rounded(std::size_t size_bytes) {
+  return (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StagingPool>> StagingPool::Make(std::size_t size_bytes) {
+  size_bytes = Rounded(size_bytes);
+  void* address = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) {
+    return Error(Code::kResourceExhausted, "no memory for the client's staging pool");
+  }
+  madvise(address, size_bytes, MADV_HUGEPAGE);
+  return std::unique_ptr<StagingPool>(
+      new StagingPool({static_cast<std::byte*>(address), size_bytes}));
+}
+
+StagingPool::StagingPool(MutableBytes memory) : memory_(memory) {
+  free_.emplace(0, memory.size());
+}
+
+StagingPool::~StagingPool() {
+  munmap(memory_.data(), memory_.size());
+}
+
+MutableBytes StagingPool::TryTake(std::size_t size_bytes) {
+  const std::size_t wanted = Rounded(size_bytes);
+  for (auto it = free_.begin(); it != free_.end(); ++it) {
+    const auto [offset, size] = *it;
+    if (size < wanted) continue;
+    free_.erase(it);
+    if (size > wanted) free_.emplace(offset + wanted, size - wanted);
+    return memory_.subspan(offset, size_bytes);
+  }
+  return {};
+}
+
+void StagingPool::Take(std::size_t size_bytes, std::function<void(MutableBytes)> ready) {
+  if (size_bytes == 0 || Rounded(size_bytes) > memory_.size()) {
+    ready({});
+    return;
+  }
+  waiting_.push_back({size_bytes, std::move(ready)});
+  ServeWaiting();
+}
+
+void StagingPool::Give(MutableBytes run) {
+  if (run.empty()) return;
+  auto offset = static_cast<std::size_t>(run.data() - memory_.data());
+  std::size_t size = Rounded(run.size());
+  auto next = free_.lower_bound(offset);
+  if (next != free_.end() && next->first == offset + size) {
+    size += next->second;
+    next = free_.erase(next);
+  }
+  if (next != free_.begin()) {
+    const auto before = std::prev(next);
+    if (before->first + before->second == offset) {
+      offset = before->first;
+      size += before->second;
+      free_.erase(before);
+    }
+  }
+  free_.emplace(offset, size);
+  ServeWaiting();
+}
+
+void StagingPool::ServeWaiting() {
+  if (serving_) return;  // `ready` may take or give again: the outer loop goes on with it
+  serving_ = true;
+  while (!waiting_.empty()) {
+    const MutableBytes run = TryTake(waiting_.front().size_bytes);
+    if (run.empty()) break;
+    const auto ready = std::move(waiting_.front().ready);
+    waiting_.pop_front();
+    ready(run);
+  }
+  serving_ = false;
+}
+
+}  // namespace kdn::client

@@ -1,0 +1,50 @@
+// The memory through which compressed bytes pass on their way in and out: one region, registered
+// with the transport once, handed out in contiguous runs. It bounds what a client has in flight;
+// who finds it empty waits for its turn.
+//
+// Thread-safety: owned by the I/O loop; the bytes of a run may be read and written by others.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace kdn::client {
+
+class StagingPool {
+ public:
+  // Maps `size_bytes` of memory. kResourceExhausted if it cannot be had.
+  static Result<std::unique_ptr<StagingPool>> Make(std::size_t size_bytes);
+  ~StagingPool();
+  StagingPool(const StagingPool&) = delete;
+  StagingPool& operator=(const StagingPool&) = delete;
+
+  [[nodiscard]] MutableBytes memory() const { return memory_; }
+
+  // Gives `ready` a run of `size_bytes`, now or when one is free, first come first served; an empty
+  // run if the size is larger than the whole pool.
+  void Take(std::size_t size_bytes, std::function<void(MutableBytes run)> ready);
+  // Requires: `run` came from Take() and is given back once. Empty runs are ignored.
+  void Give(MutableBytes run);
+
+ private:
+  explicit StagingPool(MutableBytes memory);
+  MutableBytes TryTake(std::size_t size_bytes);
+  void ServeWaiting();
+
+  struct Waiting {
+    std::size_t size_bytes;
+    std::function<void(MutableBytes)> ready;
+  };
+  MutableBytes memory_;
+  std::map<std::size_t, std::size_t> free_;  // offset -> size; neighbours are merged
+  std::deque<Waiting> waiting_;
+  bool serving_ = false;
+};
+
+}  // namespace kdn::client

@@ -1,0 +1,209 @@
+// How a store sends objects, commits them, and names the context.
+#include <algorithm>
+#include <utility>
+
+#include "base/limits.h"
+#include "client/core/store_op.h"
+#include "proto/wire/context.h"
+
+namespace kdn::client {
+namespace {
+
+// Small enough that a replica forwards one piece while the next arrives.
+constexpr std::size_t kPieceBytes = 1 * limits::kMiB;
+
+}  // namespace
+
+TimePoint StoreOp::CallDeadline() const {
+  return std::min(deadline_, context_->loop->Now() + context_->options.timeout);
+}
+
+CallTarget StoreOp::TargetOf(const wire::PutGrant& grant, const Object& object) const {
+  CallTarget target;
+  target.node = grant.nodes[object.hop];
+  const wire::NodeEndpoints* endpoints = context_->nodes.Find(target.node);
+  if (endpoints == nullptr) {
+    const auto it = std::find_if(plan_.nodes.begin(), plan_.nodes.end(),
+                                 [&](const auto& n) { return n.node == target.node; });
+    if (it != plan_.nodes.end()) endpoints = &*it;
+  }
+  if (endpoints != nullptr && !endpoints->shards.empty()) {
+    const auto count = static_cast<std::uint32_t>(endpoints->shards.size());
+    target.endpoint = endpoints->shards[ShardOfKey(object.header.key, count)];
+  }
+  return target;
+}
+
+// -- 2. Sending --------------------------------------------------------------------------------
+
+void StoreOp::Send(std::size_t index) {
+  Object& object = objects_[index];
+  const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
+  if (closed_ || object.hop >= grant.nodes.size()) {
+    EndObject(index);
+    return;
+  }
+  object.piece_failed = false;
+  const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
+  object.pieces_out = count;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t offset = i * kPieceBytes;
+    SendPiece(index, offset, std::min(kPieceBytes, object.size_bytes - offset));
+  }
+}
+
+void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t size_bytes) {
+  const Object& object = objects_[index];
+  const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
+  wire::PutPieceRequest request;
+  request.head.trace = trace_;
+  request.ticket = grant.ticket;
+  request.key = object.header.key;
+  request.part = shape_.number;
+  request.hop = static_cast<std::uint8_t>(object.hop);
+  request.object_bytes = object.size_bytes;
+  request.offset = offset;
+  request.size_bytes = static_cast<std::uint32_t>(size_bytes);
+  CallRequest call;
+  call.target = TargetOf(grant, object);
+  request.Encode(call.request);
+  call.send_bulk = {object.staging.subspan(offset, size_bytes)};
+  call.deadline = CallDeadline();
+  call.done = [self = shared_from_this(), index, size_bytes](Code code, ConstBytes response) {
+    if (code == Code::kOk) {
+      self->report_.bytes_sent += size_bytes;
+      self->context_->metrics.bytes_sent.Add(size_bytes);
+    }
+    self->OnPieceSent(index, code, response);
+  };
+  calls_.push_back(context_->loop->calls().Start(std::move(call)));
+}
+
+void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
+  Object& object = objects_[index];
+  const auto answer = wire::PutPieceResponse::Decode(response);
+  if (code == Code::kOk && answer) {
+    for (const wire::ReplicaAck& ack : answer->acks) {
+      const bool known = std::any_of(object.acks.begin(), object.acks.end(),
+                                     [&](const auto& a) { return a.node == ack.node; });
+      if (!known && object.acks.size() < limits::kReplicasMax) object.acks.push_back(ack);
+    }
+  } else {
+    object.piece_failed = true;
+  }
+  if (--object.pieces_out > 0) return;
+  if (object.acks.empty() && !closed_) {
+    // Nobody has all of it: the next replica takes it from us directly.
+    ++object.hop;
+    Send(index);
+    return;
+  }
+  EndObject(index);
+}
+
+void StoreOp::EndObject(std::size_t index) {
+  Object& object = objects_[index];
+  if (object.over) return;
+  object.over = true;
+  context_->staging->Give(object.staging);
+  object.staging = {};
+  --objects_in_flight_;
+  const std::uint16_t grant = plan_.chunks[object.chunk].grant;
+  if (--grants_[grant].objects_open == 0 && !closed_) Commit(grant);
+  Pump();
+}
+
+// -- 3. Committing -----------------------------------------------------------------------------
+
+void StoreOp::Commit(std::size_t grant) {
+  wire::PutCommitRequest request;
+  request.head.trace = trace_;
+  request.ticket = plan_.grants[grant].ticket;
+  std::vector<std::size_t> committed;
+  for (const std::size_t index : grants_[grant].objects) {
+    const Object& object = objects_[index];
+    if (object.acks.empty()) {
+      ++report_.chunks_failed;
+      continue;
+    }
+    request.objects.push_back({object.header.key, shape_, object.header.level_bytes, object.acks});
+    committed.push_back(index);
+  }
+  if (committed.empty()) {
+    Abort(grant);
+    if (--grants_open_ == 0) NameContext();
+    return;
+  }
+  CallRequest call;
+  request.Encode(call.request);
+  call.deadline = CallDeadline();
+  call.done = [self = shared_from_this(), grant, committed](Code code, ConstBytes response) {
+    self->OnCommitted(grant, committed, code, response);
+  };
+  calls_.push_back(context_->loop->calls().Start(std::move(call)));
+}
+
+void StoreOp::OnCommitted(std::size_t /*grant*/, const std::vector<std::size_t>& objects, Code code,
+                          ConstBytes response) {
+  const auto answer = wire::PutCommitResponse::Decode(response);
+  const bool usable = code == Code::kOk && answer && answer->objects.size() == objects.size();
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    const std::size_t chunk = objects_[objects[i]].chunk;
+    const auto state = usable ? answer->objects[i].state : wire::CommitState::kFailed;
+    if (state == wire::CommitState::kFailed) {
+      ++report_.chunks_failed;
+      continue;
+    }
+    chunk_stored_[chunk] = true;
+    if (state == wire::CommitState::kPending) {
+      ++report_.chunks_pending;
+      continue;
+    }
+    ++report_.chunks_stored;
+    if (answer->objects[i].replicas_on_disk > 0) ++report_.chunks_on_disk;
+    if (chunk + 1 == plan_.chunks.size()) last_chunk_visible_ = true;
+  }
+  if (!usable && code_ == Code::kOk) code_ = code == Code::kOk ? Code::kInternal : code;
+  if (--grants_open_ == 0 && !closed_) NameContext();
+}
+
+void StoreOp::Abort(std::size_t grant) {
+  wire::PutAbortRequest request;
+  request.head.trace = trace_;
+  request.ticket = plan_.grants[grant].ticket;
+  CallRequest call;
+  request.Encode(call.request);
+  call.deadline = context_->loop->Now() + context_->options.timeout;
+  call.done = [](Code, ConstBytes) {};
+  context_->loop->calls().Start(std::move(call));
+}
+
+// -- 4. The context ----------------------------------------------------------------------------
+
+void StoreOp::NameContext() {
+  if (report_.chunks_failed > 0 && code_ == Code::kOk) code_ = Code::kUnavailable;
+  // Of several writers, the one whose commit completed the last chunk names the context.
+  wire::ContextUpdateRequest request;
+  for (std::size_t c = 0; c < plan_.chunks.size() && chunk_stored_[c]; ++c) {
+    request.keys.push_back(plan_.chunks[c].key);
+    request.token_count += plan_.chunks[c].token_count;
+  }
+  const bool mine = last_chunk_visible_ || (report_.chunks_failed > 0 && shape_.count == 1);
+  if (plan_.context.empty() || request.keys.empty() || !mine) {
+    Close(code_);
+    return;
+  }
+  request.head.trace = trace_;
+  request.name = plan_.context;
+  request.model = plan_.model;
+  CallRequest call;
+  request.Encode(call.request);
+  call.deadline = CallDeadline();
+  call.done = [self = shared_from_this()](Code code, ConstBytes) {
+    if (code != Code::kOk && self->code_ == Code::kOk) self->code_ = code;
+    self->Close(self->code_);
+  };
+  calls_.push_back(context_->loop->calls().Start(std::move(call)));
+}
+
+}  // namespace kdn::client
