@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
 #include <string>
 
 namespace kdn {
@@ -25,15 +24,18 @@ TEST(LogText, NoValueBreaksTheLine) {
   EXPECT_EQ(text, "event=\"e\" peer=\"a\\x0alevel=error\\x1b[2J\\x7f\"");
 }
 
+std::string WithDigitsAsZeros(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }, '0');
+  return text;
+}
+
 TEST(SpdlogLog, WritesTimeLevelComponentAndEventToStandardError) {
   SpdlogLog log("node", LogLevel::kInfo);
   testing::internal::CaptureStderr();
   log.Write(LogLevel::kWarning, "put refused", {{"tenant", "7"}});
   const std::string text = testing::internal::GetCapturedStderr();
-  EXPECT_TRUE(std::regex_match(
-      text, std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z warning node "
-                       "event=\"put refused\" tenant=7\n")))
-      << text;
+  EXPECT_EQ(WithDigitsAsZeros(text),
+            "0000-00-00T00:00:00.000Z warning node event=\"put refused\" tenant=0\n");
 }
 
 TEST(SpdlogLog, DropsWhatIsBelowItsLevel) {
