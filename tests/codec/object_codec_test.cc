@@ -157,14 +157,15 @@ constexpr std::string_view kLayouts[] = {"NLPSHD", "PNSHD",  "NPSHD", "NSHD", "P
                                          "NPHSD",  "NLPHSD", "NHSPD", "NHDS"};
 
 TEST(ObjectCodec, EveryPairOfLayoutsRoundTrips) {
-  World world(GroupedSpec(), 37);
+  World world(GroupedSpec(DType::kBf16, 32, 2, 2), 37);
   for (const std::string_view from : kLayouts) {
     const std::vector<std::byte> object = world.Encode(MemoryShape{.axes = from});
     for (const std::string_view to : kLayouts) {
       SCOPED_TRACE(std::string(from) + " to " + std::string(to));
       const ChunkPlace place{.first_token = 30, .token_count = 37};
-      world.ExpectDecodes({object}, world.Shapes(MemoryShape{.axes = to, .block_tokens = 8}),
-                          place);
+      world.ExpectDecodes(
+          {object}, world.Shapes(MemoryShape{.axes = to, .block_tokens = 8, .block_count = 16}),
+          place);
     }
   }
 }
@@ -180,9 +181,9 @@ TEST(ObjectCodec, TheLayoutDoesNotChangeTheObject) {
 TEST(ObjectCodec, EveryTypeAndHeadSizeRoundTrips) {
   for (const DType dtype :
        {DType::kBf16, DType::kFp16, DType::kFp32, DType::kFp8E4M3, DType::kFp8E5M2}) {
-    for (const std::uint16_t head_size : {32, 48, 64, 80, 96, 112, 128, 192, 256}) {
+    for (const std::uint16_t head_size : {32, 48, 80, 128, 192, 256}) {
       SCOPED_TRACE(std::string(DTypeName(dtype)) + " " + std::to_string(head_size));
-      World world(GroupedSpec(dtype, head_size, 2, 2), 21);
+      World world(GroupedSpec(dtype, head_size, 1, 2), 21);
       const std::vector<std::byte> object = world.Encode(MemoryShape{.axes = "NPSHD"});
       world.ExpectDecodes({object}, world.Shapes(MemoryShape{.axes = "PNHSD"}), world.place);
     }
@@ -193,8 +194,9 @@ TEST(ObjectCodec, EveryChunkLengthRoundTrips) {
   for (const std::uint32_t tokens : {1U, 2U, 15U, 16U, 17U, 255U, 256U, 257U}) {
     SCOPED_TRACE(tokens);
     World world(GroupedSpec(DType::kBf16, 32, 1, 2), tokens);
-    const std::vector<std::byte> object = world.Encode(MemoryShape{.axes = "NPSHD"});
-    world.ExpectDecodes({object}, world.Shapes(MemoryShape{}), world.place);
+    const std::vector<std::byte> object =
+        world.Encode(MemoryShape{.axes = "NPSHD", .block_count = 17});
+    world.ExpectDecodes({object}, world.Shapes(MemoryShape{.block_count = 17}), world.place);
   }
 }
 
@@ -217,7 +219,7 @@ TEST(ObjectCodec, GroupsWithPoolsOfTheirOwnRoundTrip) {
   World world(HybridSpec(), 40);
   const std::vector<MemoryShape> from = {{.axes = "NPSHD", .block_tokens = 16},
                                          {.axes = "NHSPD", .block_tokens = 8},
-                                         {.axes = "NSHD", .block_tokens = 4}};
+                                         {.axes = "NSHD", .block_tokens = 4, .block_count = 12}};
   const std::vector<MemoryShape> to = {{.axes = "NHDS", .block_tokens = 32},
                                        {.axes = "PNSHD", .block_tokens = 64},
                                        {.axes = "NLSHD", .block_tokens = 16}};
@@ -282,7 +284,7 @@ TEST(ObjectCodec, PipelinePartsDecodeTogether) {
 TEST(ObjectCodec, TileGroupsOfEverySizeRoundTrip) {
   for (const std::uint16_t layers : {1, 2, 3, 200}) {
     for (const std::uint16_t heads : {1, 3, 4, 200}) {
-      World world(GroupedSpec(), 20);
+      World world(GroupedSpec(DType::kFp8E5M2, 32), 20);
       world.header.layers_per_group = layers;
       world.header.heads_per_group = heads;
       const std::vector<std::byte> object = world.Encode(MemoryShape{});
@@ -295,7 +297,7 @@ TEST(ObjectCodec, TileGroupsOfEverySizeRoundTrip) {
 
 TEST(ObjectCodec, EveryKernelTableWritesTheSameObject) {
   for (const DType dtype : {DType::kBf16, DType::kFp16, DType::kFp32, DType::kFp8E4M3}) {
-    World world(GroupedSpec(dtype), 100);
+    World world(GroupedSpec(dtype, 64, 1, 2), 100);
     std::vector<std::vector<std::byte>> objects;
     for (const Kernels* kernels : SupportedKernels()) {
       world.codec = ObjectCodec::Make(world.spec, kernels->name).value();

@@ -26,6 +26,17 @@ Strides StridesOf(std::string_view axes, std::map<char, std::size_t> sizes) {
   return strides;
 }
 
+// Bytes that repeat after 4,093, so that rows and blocks differ.
+std::vector<std::byte> Poison(std::size_t size) {
+  static const std::vector<std::byte> pattern =
+      MakeValues(DType::kFp8E4M3, Pattern::kRandomBits, 4093, 100);
+  std::vector<std::byte> bytes(size);
+  for (std::size_t at = 0; at < size; at += pattern.size()) {
+    std::memcpy(&bytes[at], pattern.data(), std::min(pattern.size(), size - at));
+  }
+  return bytes;
+}
+
 bool Has(std::string_view axes, char axis) {
   return axes.find(axis) != std::string_view::npos;
 }
@@ -73,9 +84,7 @@ GroupMemory::GroupMemory(const ModelSpec& spec, const KvGroup& group, const Memo
       // A tensor is shared along the axes it has.
       const bool first_of_tensor = (!plane_axis || p == 0) && (!layer_axis || l == 0);
       if (first_of_tensor) {
-        tensors_.push_back(MakeValues(DType::kFp8E4M3, Pattern::kRandomBits,
-                                      strides.elements * static_cast<std::size_t>(element),
-                                      100 + tensors_.size()));
+        tensors_.push_back(Poison(strides.elements * static_cast<std::size_t>(element)));
       }
       next_tensor = (plane_axis ? 0 : p * (layer_axis ? 1 : layers)) + (layer_axis ? 0 : l);
       const std::ptrdiff_t plane_offset =
@@ -172,10 +181,11 @@ void TestChunk::WriteTo(TestMemory& memory, const TestTables& tables, const Chun
             const std::uint64_t at = place.first_token + t;
             const std::uint32_t block = tables.of(g)[at / block_tokens];
             const auto slot = static_cast<std::uint32_t>(at % block_tokens);
-            for (std::uint32_t d = 0; d < HeadSize(group, p); ++d) {
-              std::memcpy(target.At(p, l, h, block, slot, d), At(g, p, l, h, t) + d * element,
-                          element);
-            }
+            std::byte* to = target.At(p, l, h, block, slot, 0);
+            const std::ptrdiff_t stride = target.pool().planes[p].dim_stride;
+            const std::byte* from = At(g, p, l, h, t);
+            const std::byte* end = from + HeadSize(group, p) * element;
+            for (; from != end; from += element, to += stride) std::memcpy(to, from, element);
           }
         }
       }

@@ -23,7 +23,7 @@ namespace kdn::codec {
 struct MemoryShape {
   std::string_view axes = "NSHD";
   std::uint32_t block_tokens = 16;
-  std::uint32_t block_count = 40;
+  std::uint32_t block_count = 8;
   std::uint16_t first_head = 0;   // the heads that are held
   std::uint16_t head_count = 0;   // 0: all
   std::vector<bool> layers = {};  // of the group, those that are held; empty: all
