@@ -61,7 +61,7 @@ class DiskTier {
   // Runs `work` on one of the tier's threads. False if the queue is full.
   virtual bool Post(std::function<void()> work) = 0;
 
-  // Waits for posted work, flushes, syncs. Nothing may be posted after it.
+  // Waits for posted work, syncs, lets go of the folder. Nothing else may be called after it.
   virtual Status Close() = 0;
 };
 

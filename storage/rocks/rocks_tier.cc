@@ -52,9 +52,7 @@ Status FromRocks(const rocksdb::Status& status) {
 class FolderLock {
  public:
   FolderLock() = default;
-  ~FolderLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
+  ~FolderLock() { Release(); }
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
@@ -68,6 +66,9 @@ class FolderLock {
       return Status(Code::kFailedPrecondition, folder + " is in use by another process or store");
     }
     return {};
+  }
+  void Release() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
 
  private:
@@ -406,6 +407,7 @@ Status RocksTier::Close() {
   }
   if (const Status closed = FromRocks(db_->Close()); status.ok()) status = closed;
   db_.reset();
+  lock_.Release();
   return status;
 }
 

@@ -26,6 +26,15 @@ LevelSet Without(LevelSet levels, LevelSet removed) {
   return levels;
 }
 
+LevelSet WithFiner(LevelSet levels) {
+  bool seen = false;
+  for (const LevelInfo& info : Levels()) {
+    seen = seen || levels.Has(info.level);
+    if (seen) levels.Add(info.level);
+  }
+  return levels;
+}
+
 }  // namespace
 
 // One look at an object in both tiers. Runs on any thread over what it was given.
@@ -65,13 +74,13 @@ struct Store::Check {
   }
 };
 
-LevelSet Store::WithFiner(LevelSet levels) {
-  bool seen = false;
-  for (const LevelInfo& info : Levels()) {
-    seen = seen || levels.Has(info.level);
-    if (seen) levels.Add(info.level);
-  }
-  return levels;
+// A copy that is bad is read again from a disk that has it. A level that is in neither tier any
+// more takes the finer ones with it: they decode over it.
+void Store::DropBad(Record& record, LevelSet in_dram, LevelSet on_disk) {
+  on_disk = WithFiner(on_disk);
+  const LevelSet left = Without(record.in_dram(), in_dram) | Without(record.on_disk, on_disk);
+  const LevelSet lost = WithFiner(Without(record.header.levels_encoded, left));
+  RemoveLevels(record, in_dram | lost, on_disk | lost);
 }
 
 void Store::LogBad(const ObjectId& id, Level level, const Status& status) {
@@ -120,11 +129,7 @@ Status Store::ApplyCheck(Check& check) {
       LogBad(record->id, info.level, bad);
     }
   }
-  const LevelSet bad_on_disk = WithFiner(check.bad_on_disk);
-  // A copy that is bad is read again from a disk that has it; without that the level is lost, and
-  // finer ones with it.
-  const LevelSet lost = Without(check.bad_in_dram, Without(record->on_disk, bad_on_disk));
-  RemoveLevels(*record, check.bad_in_dram | WithFiner(lost), bad_on_disk | WithFiner(lost));
+  DropBad(*record, check.bad_in_dram, check.bad_on_disk);
   return Status(Code::kDataLoss, "what does not verify was dropped");
 }
 

@@ -89,7 +89,7 @@ void Store::Loaded(Load& load) {
   if (!record->in_dram().empty()) TrackDram(*record);
   std::vector<WaitingRead> waiting = std::exchange(record->waiting, {});
   Note(*record);
-  if (!bad.empty()) RemoveLevels(*record, {}, WithFiner(bad));
+  if (!bad.empty()) DropBad(*record, {}, bad);
   for (WaitingRead& read : waiting) {
     --reads_waiting_;
     Resume(std::move(read), failed);

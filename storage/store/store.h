@@ -166,7 +166,7 @@ class Store final : public ObjectStore {
   void RemoveLevels(Record& record, LevelSet from_dram, LevelSet from_disk);
 
   // keeping.cc
-  static LevelSet WithFiner(LevelSet levels);
+  void DropBad(Record& record, LevelSet in_dram, LevelSet on_disk);
   void LogBad(const ObjectId& id, Level level, const Status& status);
   static Check CheckOf(const Record& record);
   Status ApplyCheck(Check& check);
