@@ -4,7 +4,6 @@
 // Thread-safety: not safe; caller synchronises.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -39,10 +38,11 @@ class ByteWriter {
 
   template <WireInteger T>
   void Integer(T value) {
+    static_assert(std::endian::native == std::endian::little);  // Else swap here.
+    const std::size_t at = out_.size();
+    out_.resize(at + sizeof(T));
     const auto raw = static_cast<std::uint64_t>(ToRaw(value));
-    std::array<std::byte, sizeof(T)> bytes;
-    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<std::byte>(raw >> (8 * i));
-    Bytes(bytes);
+    std::memcpy(out_.data() + at, &raw, sizeof(T));
   }
   void Bytes(ConstBytes bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
   void Zeros(std::size_t count) { out_.resize(out_.size() + count); }

@@ -1,6 +1,7 @@
 #include "proto/object/chunk_key.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace kdn {
 namespace {
@@ -33,10 +34,6 @@ MatchHash Finish(std::uint64_t hash, std::uint64_t tweak) {
   return static_cast<MatchHash>(Reduce(hash + tweak) + 1);
 }
 
-void WriteTokens(std::span<const TokenId> tokens, ByteWriter& out) {
-  for (const TokenId token : tokens) out.Integer(token);
-}
-
 // A message of the key's HMAC. `message` is reused between calls.
 void WriteMessage(const ChainIdentity& identity, const ChunkKey& parent,
                   std::span<const TokenId> tokens, std::vector<std::byte>& message) {
@@ -47,8 +44,8 @@ void WriteMessage(const ChainIdentity& identity, const ChunkKey& parent,
   out.Sized(parent.IsZero() ? ConstBytes() : ConstBytes(parent.bytes));
   out.Sized(identity.model.bytes);
   out.Sized(identity.extras);
-  out.Integer(static_cast<std::uint32_t>(tokens.size_bytes()));
-  WriteTokens(tokens, out);
+  static_assert(std::endian::native == std::endian::little);  // Else write token by token.
+  out.Sized(std::as_bytes(tokens));
 }
 
 }  // namespace

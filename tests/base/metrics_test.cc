@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace kdn {
 namespace {
@@ -61,6 +63,25 @@ TEST(MetricRegistry, BracesOfAnUnlabelledHistogramHoldTheEdgeAlone) {
   MetricRegistry registry;
   registry.HistogramOf("kdn_x_seconds", "X.");
   EXPECT_NE(registry.Render().find("kdn_x_seconds_bucket{le=\"+Inf\"} 0\n"), std::string::npos);
+}
+
+TEST(MetricRegistry, CountsFromManyThreadsAreAllThere) {
+  constexpr int kThreads = 4;
+  constexpr int kTimes = 2000;
+  MetricRegistry registry;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&registry] {
+      for (int n = 0; n < kTimes; ++n) {
+        registry.CounterOf("kdn_reads_total", "Reads.").Add();
+        registry.HistogramOf("kdn_read_seconds", "Time of a read.").Record(microseconds(n));
+        if (n % 500 == 0) static_cast<void>(registry.Render());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(registry.CounterOf("kdn_reads_total", "Reads.").value(), kThreads * kTimes);
+  EXPECT_EQ(registry.HistogramOf("kdn_read_seconds", "Time of a read.").count(), kThreads * kTimes);
 }
 
 TEST(Histogram, AnEdgeBelongsToTheBucketBelowIt) {
