@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ostream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -43,6 +44,10 @@ struct Caches {
   PagedCacheOptions whole;    // where everything is computed
   PagedCacheOptions resumed;  // where the past is copied to
 };
+
+void PrintTo(const Caches& caches, std::ostream* out) {
+  *out << caches.name;
+}
 
 class Resume : public testing::TestWithParam<std::tuple<Caches, std::size_t>> {
  protected:
