@@ -152,7 +152,8 @@ struct LoadReport {
 // when it is over: the engine recomputes them.
 class LoadHandle {
  public:
-  virtual ~LoadHandle() = default;  // cancels, and waits until memory is no longer written (<= 10 ms)
+  // Cancels, and waits until memory is no longer written (at most 10 ms).
+  virtual ~LoadHandle() = default;
   [[nodiscard]] virtual bool Done() = 0;
   // True once layer `layer` of all tokens to be loaded is in the pages. Safe from any thread.
   [[nodiscard]] virtual bool LayerReady(std::uint32_t layer) = 0;
@@ -190,7 +191,8 @@ class StorePlan {
   KDN_CLIENT_API ~StorePlan();
 
   [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks() const;          // of the whole chain
-  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const; // the others are there
+  // Those that are missing; the others are there, or cannot be stored.
+  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const;
   [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
   static KDN_CLIENT_API Result<StorePlan> Deserialize(ConstBytes bytes);
   [[nodiscard]] const State& state() const { return *state_; }
@@ -213,7 +215,8 @@ struct StoreReport {
 
 class StoreHandle {
  public:
-  virtual ~StoreHandle() = default;  // cancels, and waits until memory is no longer read (<= 10 ms)
+  // Cancels, and waits until memory is no longer read (at most 10 ms).
+  virtual ~StoreHandle() = default;
   [[nodiscard]] virtual bool Done() = 0;
   // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on.
   virtual Status WaitRead() = 0;

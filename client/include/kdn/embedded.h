@@ -20,7 +20,7 @@ struct EmbeddedOptions {
   ClientOptions client;
 };
 
-// kFailedPrecondition if another process has the folder; kResourceExhausted if memory cannot be had.
+// kFailedPrecondition if another process has the folder; kResourceExhausted if there is no memory.
 [[nodiscard]] KDN_CLIENT_API Result<std::unique_ptr<Client>> OpenEmbedded(
     const EmbeddedOptions& options);
 

@@ -105,7 +105,7 @@ typedef struct kdn_model_spec {
 KDN_API kdn_code kdn_model_open(kdn_client* client, const kdn_model_spec* spec,
                                 const kdn_model** model);
 
-/* -- Paged memory: address = base[layer] + block*s + slot*s + head*s + dim*s, per plane --------- */
+/* -- Paged memory: address = base[layer] + block*s + slot*s + head*s + dim*s, per plane ---- */
 
 typedef struct kdn_plane_map {
   void* const* base;       /* one per layer of the group; NULL: this process lacks the layer */
@@ -153,7 +153,7 @@ KDN_API int kdn_lookup_done(kdn_lookup* lookup);
 KDN_API kdn_code kdn_lookup_wait(kdn_lookup* lookup, uint64_t* tokens_matched);
 /* Keeps no more than the first `tokens` tokens: where ranks agree on less. Requires: done. */
 KDN_API kdn_code kdn_lookup_truncate(kdn_lookup* lookup, uint64_t tokens);
-/* For another process: *size is set to the size needed; 8 if capacity is smaller. Requires: done. */
+/* For another process. Sets *size to the size needed; 8 if capacity is smaller. Requires: done. */
 KDN_API kdn_code kdn_lookup_serialize(kdn_lookup* lookup, uint8_t* bytes, size_t capacity,
                                       size_t* size);
 KDN_API kdn_code kdn_lookup_deserialize(const uint8_t* bytes, size_t size, kdn_lookup** lookup);
