@@ -15,14 +15,22 @@ constexpr std::uint64_t kBlockCostBytes = kRansStateBytes - 32 + 2;
 struct RunPlan {
   RunMode mode = RunMode::kRaw;
   std::uint8_t value = 0;  // of kConstant
-  bool codable = false;    // 2 to kRansSymbolsMax symbols occur; `model` is then theirs
-  RansModel model;
+  RansModel model;         // of kRans, unless the plane shares one
 };
 
 struct PlanePlan {
   bool shared = false;  // one table for all runs of the plane
   RansModel model;      // that table
 };
+
+// True if `symbols` have too many different symbols already at the front: mantissas, which are half
+// of all symbols, need not be counted to the end.
+bool IsNoise(std::span<const std::uint8_t> symbols) {
+  constexpr std::size_t kFront = 1024;
+  Histogram histogram{};
+  CountSymbols(symbols.first(std::min(symbols.size(), kFront)), histogram);
+  return DistinctSymbols(histogram) > kRansSymbolsMax;
+}
 
 // Writes a tile front to back and refuses what does not fit.
 class TileWriter {
@@ -100,28 +108,34 @@ class PlaneEncoder {
     Histogram all{};
     std::uint64_t own_bytes = 0;
     std::size_t varying = 0;
+    bool sharable = true;
     for (std::size_t s = 0; s < strips_; ++s) {
+      const std::span<const std::uint8_t> run_symbols(symbols + s * symbols_, symbols_);
+      if (IsNoise(run_symbols)) {  // raw, as a new plan is
+        own_bytes += raw_bytes;
+        sharable = false;
+        continue;
+      }
       Histogram histogram{};
-      CountSymbols({symbols + s * symbols_, symbols_}, histogram);
+      CountSymbols(run_symbols, histogram);
       RunPlan& run = Run(plane, s);
       const std::size_t distinct = DistinctSymbols(histogram);
       if (distinct == 1) {
         run.mode = RunMode::kConstant;
-        run.value = symbols[s * symbols_];
+        run.value = run_symbols[0];
         continue;
       }
       ++varying;
       for (std::size_t i = 0; i < all.size(); ++i) all[i] += histogram[i];
-      run.codable = distinct <= kRansSymbolsMax;
       std::uint64_t bytes = raw_bytes;
-      if (run.codable) {
+      if (distinct <= kRansSymbolsMax) {
         run.model = ModelOf(histogram);
         bytes = run.model.SizeBytes() + BlocksCost(CostBits(histogram, run.model));
       }
       run.mode = bytes < raw_bytes ? RunMode::kRans : RunMode::kRaw;
       own_bytes += std::min(bytes, raw_bytes);
     }
-    if (varying > 0) PlanSharing(plane, all, varying, own_bytes);
+    if (sharable && varying > 0) PlanSharing(plane, all, varying, own_bytes);
   }
 
   void PlanSharing(std::size_t plane, const Histogram& all, std::size_t varying,
