@@ -244,7 +244,7 @@ std::string ConfigTable::Describe() const {
       for (const std::string& text : *field.texts) {
         value.append(value.empty() ? "" : ", ").append(Quoted(text));
       }
-      value = "[" + value + "]";
+      value.insert(0, "[").append("]");
     }
     lines.append(field.key).append(" = ").append(value).append("  # ").append(field.help);
     lines.push_back('\n');
