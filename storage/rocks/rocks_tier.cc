@@ -1,112 +1,25 @@
 // The disk tier over RocksDB with BlobDB. records.h says how objects lie in it.
-//
-// What keeps clear of RocksDB 7.8's known faults: no asynchronous I/O, no ingestion, no compressed
-// WAL, at most two write buffers, no atomic flush. Its own checksums of blobs are not verified on
-// reads: ours are, by the store and again by the client, eight times as fast.
-#include <fcntl.h>
-#include <rocksdb/db.h>
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/table.h>
-#include <sys/file.h>
-#include <unistd.h>
+#include "storage/rocks/rocks_tier.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <filesystem>
 #include <mutex>
-#include <system_error>
 #include <utility>
+#include <vector>
 
-#include "proto/object/levels.h"
-#include "storage/disk_tier.h"
+#include "storage/rocks/database.h"
 #include "storage/rocks/records.h"
 #include "storage/worker_pool.h"
 
 namespace kdn::storage {
 namespace {
 
-constexpr std::uint64_t kBlobBytesMin = 4 * 1024;  // smaller values stay with their keys
-constexpr std::uint64_t kBlobFileBytes = 64 * 1024 * 1024;
-constexpr std::uint64_t kWriteBufferBytes = 32 * 1024 * 1024;
-constexpr std::uint64_t kWriteBuffersBytesMax = 96 * 1024 * 1024;  // of all families
-constexpr std::uint64_t kWalBytesMax = 256 * 1024 * 1024;
-constexpr const char* kObjectsFamily = "objects";
-constexpr const char* kFormatKey = "format";
-constexpr const char* kValuePrefix = "value/";
+constexpr std::string_view kFormatKey = "format";
+constexpr std::string_view kValuePrefix = "value/";
 
 rocksdb::Slice AsSlice(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-Status FromRocks(const rocksdb::Status& status) {
-  if (status.ok()) return {};
-  Code code = Code::kUnavailable;
-  if (status.IsNotFound()) return Status(Code::kNotFound);
-  if (status.IsCorruption()) code = Code::kDataLoss;
-  if (status.IsNoSpace()) code = Code::kResourceExhausted;
-  return Status(code, status.ToString());
-}
-
-// An exclusive lock on the folder, apart from RocksDB's, whose failure cannot be told from others.
-class FolderLock {
- public:
-  FolderLock() = default;
-  ~FolderLock() { Release(); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
-  Status Take(const std::string& folder) {
-    fd_ = ::open((folder + "/kdn.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd_ < 0) {
-      return Status(Code::kFailedPrecondition,
-                    "cannot write to " + folder + ": " + std::strerror(errno));
-    }
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      return Status(Code::kFailedPrecondition, folder + " is in use by another process or store");
-    }
-    return {};
-  }
-  void Release() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_ = -1;
-};
-
-rocksdb::DBOptions DatabaseOptions() {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.paranoid_checks = true;
-  options.max_background_jobs = 2;
-  options.max_total_wal_size = kWalBytesMax;
-  options.db_write_buffer_size = kWriteBuffersBytesMax;
-  options.keep_log_file_num = 3;
-  options.max_log_file_size = 4 * 1024 * 1024;
-  options.stats_dump_period_sec = 0;
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions FamilyOptions(bool blobs) {
-  rocksdb::ColumnFamilyOptions options;
-  options.max_write_buffer_number = 2;
-  options.write_buffer_size = kWriteBufferBytes;
-  options.compression = rocksdb::kNoCompression;
-  rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  if (blobs) {
-    options.enable_blob_files = true;
-    options.min_blob_size = kBlobBytesMin;
-    options.blob_file_size = kBlobFileBytes;
-    // Space comes back as files of values that are all deleted go, and by rewriting the oldest.
-    options.enable_blob_garbage_collection = true;
-    options.blob_garbage_collection_age_cutoff = 0.5;
-    options.blob_garbage_collection_force_threshold = 0.5;
-  }
-  return options;
 }
 
 std::uint64_t SegmentBytes(const ObjectHeader& header, LevelSet levels) {
@@ -153,7 +66,8 @@ class Slicer {
 
 class RocksTier final : public DiskTier {
  public:
-  explicit RocksTier(const DiskOptions& options) : options_(options) {}
+  RocksTier(const DiskOptions& options, rocksdb::Env* env)
+      : options_(options), db_(options.folder, env) {}
   ~RocksTier() override { static_cast<void>(Close()); }
 
   Status Open();
@@ -170,47 +84,19 @@ class RocksTier final : public DiskTier {
   Status Close() override;
 
  private:
-  rocksdb::ColumnFamilyHandle* Family(Level level) const {
-    return families_[static_cast<std::size_t>(level)];
-  }
-  rocksdb::ColumnFamilyHandle* Objects() const { return families_[kLevelCount]; }
   Status CheckFormat();
-  Result<rocks::DecodedRecord> GetRecord(const std::string& name) const;
-  Status Commit(rocksdb::WriteBatch& batch, bool sync);
+  Result<rocks::DecodedRecord> GetRecord(const std::string& name);
 
   const DiskOptions options_;
-  FolderLock lock_;
-  std::unique_ptr<rocksdb::DB> db_;
-  // By level, then objects, then the default family.
-  std::array<rocksdb::ColumnFamilyHandle*, kLevelCount + 2> families_{};
+  rocks::Database db_;
   std::unique_ptr<WorkerPool> pool_;
   std::atomic<std::uint64_t> bytes_used_{0};
   std::atomic<std::uint64_t> bytes_writing_{0};  // by writes under way
-  std::atomic<bool> write_failed_{false};        // since the last write that succeeded
-  std::mutex deleting_;  // of the levels in a record, one reads what another writes
+  std::mutex deleting_;                          // a delete reads a record and writes it again
 };
 
 Status RocksTier::Open() {
-  std::error_code error;
-  std::filesystem::create_directories(options_.folder, error);
-  if (error) {
-    return Status(Code::kFailedPrecondition,
-                  "cannot make " + options_.folder + ": " + error.message());
-  }
-  KDN_RETURN_IF_ERROR(lock_.Take(options_.folder));
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const LevelInfo& info : Levels()) {
-    families.emplace_back(std::string(info.name), FamilyOptions(/*blobs=*/true));
-  }
-  families.emplace_back(kObjectsFamily, FamilyOptions(/*blobs=*/false));
-  families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(/*blobs=*/false));
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(), options_.folder + "/rocks", families, &handles, &db);
-  if (!opened.ok()) return FromRocks(opened);
-  db_.reset(db);
-  std::copy(handles.begin(), handles.end(), families_.begin());
+  KDN_RETURN_IF_ERROR(db_.Open());
   KDN_RETURN_IF_ERROR(CheckFormat());
   std::uint64_t bytes = 0;
   const Status scanned = Scan([&](const ObjectId&, const ObjectHeader& header, LevelSet levels) {
@@ -225,17 +111,17 @@ Status RocksTier::Open() {
 }
 
 Status RocksTier::CheckFormat() {
-  std::string stored;
-  const rocksdb::Status got = db_->Get({}, kFormatKey, &stored);
-  if (got.IsNotFound()) {
+  rocksdb::PinnableSlice stored;
+  const Status got = db_.Get(rocks::Family::kDefault, kFormatKey, stored);
+  if (got.code() == Code::kNotFound) {
     std::vector<std::byte> version;
     ByteWriter(version).Integer(rocks::kFormatVersion);
-    rocksdb::WriteOptions durable;
-    durable.sync = true;
-    return FromRocks(db_->Put(durable, kFormatKey, AsSlice(version)));
+    return db_.Write(/*sync=*/true, [&](rocks::Database::Batch& batch) {
+      batch.Put(rocks::Family::kDefault, kFormatKey, AsText(version));
+    });
   }
-  if (!got.ok()) return FromRocks(got);
-  ByteReader in(AsBytes(stored));
+  KDN_RETURN_IF_ERROR(got);
+  ByteReader in(AsBytes(stored.ToStringView()));
   const auto version = in.Integer<std::uint32_t>();
   if (!in.AtEnd()) return Status(Code::kDataLoss, "format version of " + options_.folder);
   if (version > rocks::kFormatVersion) {
@@ -246,55 +132,41 @@ Status RocksTier::CheckFormat() {
   return {};
 }
 
-Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) const {
+Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
   rocksdb::PinnableSlice value;
-  const rocksdb::Status got = db_->Get({}, Objects(), name, &value);
-  if (!got.ok()) return std::unexpected(FromRocks(got));
+  if (Status got = db_.Get(rocks::Family::kObjects, name, value); !got.ok()) {
+    return std::unexpected(std::move(got));
+  }
   return rocks::DecodeRecord(name, value.ToStringView());
 }
 
-Status RocksTier::Commit(rocksdb::WriteBatch& batch, bool sync) {
-  // After an error RocksDB refuses writes until it is told to go on.
-  if (write_failed_.load()) {
-    const rocksdb::Status resumed = db_->Resume();
-    if (!resumed.ok()) return FromRocks(resumed);
-    write_failed_ = false;
-  }
-  rocksdb::WriteOptions options;
-  options.sync = sync;
-  const rocksdb::Status written = db_->Write(options, &batch);
-  if (!written.ok()) write_failed_ = true;
-  return FromRocks(written);
-}
-
 Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) {
-  std::string key = rocks::NameKey(id);
-  const std::string name = key;
+  const std::string name = rocks::NameKey(id);
   if (GetRecord(name)) return {};  // put ids are never used for two encodings
-  rocksdb::WriteBatch batch;
   rocks::ObjectRecord record{.levels = {}, .header = header};
   std::uint64_t bytes = header.size();
   for (const LevelInfo& info : Levels()) {
-    Slicer slicer(segments[static_cast<std::size_t>(info.level)]);
-    for (std::uint32_t slice = 0; !slicer.AtEnd(); ++slice) {
-      rocks::SetSlice(key, slice);
-      const rocksdb::Slice key_slice(key);
-      const std::span<const rocksdb::Slice> value = slicer.Next();
-      const auto put = batch.Put(Family(info.level), rocksdb::SliceParts(&key_slice, 1),
-                                 {value.data(), static_cast<int>(value.size())});
-      if (!put.ok()) return FromRocks(put);
-      record.levels.Add(info.level);
+    for (const ConstBytes run : segments[static_cast<std::size_t>(info.level)]) {
+      bytes += run.size();
+      if (!run.empty()) record.levels.Add(info.level);
     }
-    bytes += slicer.bytes();
   }
   if (record.levels.empty()) return Status(Code::kInvalidArgument, "an object without segments");
-  const auto put = batch.Put(Objects(), name, rocks::EncodeRecord(name, record));
-  if (!put.ok()) return FromRocks(put);
-
+  const auto fill = [&](rocks::Database::Batch& batch) {
+    std::string key = name;
+    for (const LevelInfo& info : Levels()) {
+      Slicer slicer(segments[static_cast<std::size_t>(info.level)]);
+      for (std::uint32_t slice = 0; !slicer.AtEnd(); ++slice) {
+        rocks::SetSlice(key, slice);
+        batch.Put(rocks::FamilyOf(info.level), key, slicer.Next());
+      }
+    }
+    batch.Put(rocks::Family::kObjects, name, rocks::EncodeRecord(name, record));
+  };
   const std::uint64_t writing = bytes_writing_.fetch_add(bytes) + bytes;
   Status status(Code::kResourceExhausted, "the disk tier is full");
   if (options_.bytes_max == 0 || bytes_used_.load() + writing <= options_.bytes_max) {
-    status = Commit(batch, options_.sync);
+    status = db_.Write(options_.sync, fill);
   }
   if (status.ok()) bytes_used_ += bytes;
   bytes_writing_ -= bytes;
@@ -304,8 +176,6 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
 Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
                        std::span<const MutableBytes> out) {
   std::string key = rocks::NameKey(id);
-  rocksdb::ReadOptions options;
-  options.verify_checksums = false;
   rocksdb::PinnableSlice value;
   ConstBytes left;  // of the slice at hand
   auto slice = static_cast<std::uint32_t>(offset / rocks::kSliceBytes);
@@ -316,9 +186,9 @@ Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
       if (left.empty()) {
         rocks::SetSlice(key, slice++);
         value.Reset();
-        const rocksdb::Status got = db_->Get(options, Family(level), key, &value);
-        if (got.IsNotFound() && found) return Status(Code::kDataLoss, "segment is cut");
-        if (!got.ok()) return FromRocks(got);
+        const Status got = db_.Get(rocks::FamilyOf(level), key, value);
+        if (got.code() == Code::kNotFound && found) return Status(Code::kDataLoss, "cut");
+        KDN_RETURN_IF_ERROR(got);
         found = true;
         if (value.size() <= skipped) return Status(Code::kDataLoss, "segment is cut");
         left = AsBytes(value.ToStringView()).subspan(skipped);
@@ -335,88 +205,81 @@ Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
 
 Status RocksTier::Delete(const ObjectId& id, LevelSet levels) {
   const std::scoped_lock lock(deleting_);
-  std::string key = rocks::NameKey(id);
-  const std::string name = key;
+  const std::string name = rocks::NameKey(id);
   const auto record = GetRecord(name);
   if (!record) return record.error().code() == Code::kNotFound ? Status() : record.error();
-  rocksdb::WriteBatch batch;
-  LevelSet left = record->levels;
-  LevelSet deleted;
-  for (const LevelInfo& info : Levels()) {
-    if (!(left & levels).Has(info.level)) continue;
-    left.Remove(info.level);
-    deleted.Add(info.level);
-    const std::uint32_t count = rocks::SliceCount(SegmentBytes(record->header, info.level));
-    for (std::uint32_t slice = 0; slice < count; ++slice) {
-      rocks::SetSlice(key, slice);
-      const auto removed = batch.Delete(Family(info.level), key);
-      if (!removed.ok()) return FromRocks(removed);
-    }
-  }
-  const auto marked =
-      left.empty() ? batch.Delete(Objects(), name)
-                   : batch.Put(Objects(), name,
-                               rocks::EncodeRecord(name, {left, EncodeHeader(record->header)}));
-  if (!marked.ok()) return FromRocks(marked);
+  const LevelSet deleted = record->levels & levels;
+  const bool all = deleted == record->levels;
   // Not synced: should a delete get lost in a crash of the machine, what comes back is intact.
-  KDN_RETURN_IF_ERROR(Commit(batch, /*sync=*/false));
-  bytes_used_ -= SegmentBytes(record->header, deleted) + (left.empty() ? kObjectHeaderBytes : 0);
+  KDN_RETURN_IF_ERROR(db_.Write(/*sync=*/false, [&](rocks::Database::Batch& batch) {
+    std::string key = name;
+    LevelSet left = record->levels;
+    for (const LevelInfo& info : Levels()) {
+      if (!deleted.Has(info.level)) continue;
+      left.Remove(info.level);
+      const std::uint32_t count = rocks::SliceCount(SegmentBytes(record->header, info.level));
+      for (std::uint32_t slice = 0; slice < count; ++slice) {
+        rocks::SetSlice(key, slice);
+        batch.Delete(rocks::FamilyOf(info.level), key);
+      }
+    }
+    if (all) {
+      batch.Delete(rocks::Family::kObjects, name);
+    } else {
+      batch.Put(rocks::Family::kObjects, name,
+                rocks::EncodeRecord(name, {left, EncodeHeader(record->header)}));
+    }
+  }));
+  bytes_used_ -= SegmentBytes(record->header, deleted) + (all ? kObjectHeaderBytes : 0);
   return {};
 }
 
 Status RocksTier::Scan(const Visitor& visit) {
   std::uint64_t damaged = 0;
-  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}, Objects()));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    const std::string_view name = it->key().ToStringView();
-    const auto record = rocks::DecodeRecord(name, it->value().ToStringView());
-    if (!record) {
-      ++damaged;
-      continue;
-    }
-    visit(*rocks::ParseNameKey(name), record->header, record->levels);
-  }
-  if (!it->status().ok()) return FromRocks(it->status());
-  if (damaged > 0) {
-    return Status(Code::kDataLoss, std::to_string(damaged) + " damaged records left out");
-  }
-  return {};
+  KDN_RETURN_IF_ERROR(
+      db_.ForEach(rocks::Family::kObjects, [&](std::string_view name, std::string_view value) {
+        const auto record = rocks::DecodeRecord(name, value);
+        if (record) {
+          visit(*rocks::ParseNameKey(name), record->header, record->levels);
+        } else {
+          ++damaged;
+        }
+      }));
+  if (damaged == 0) return {};
+  return Status(Code::kDataLoss, std::to_string(damaged) + " damaged records left out");
 }
 
 Status RocksTier::PutValue(std::string_view name, ConstBytes value) {
-  rocksdb::WriteBatch batch;
-  const auto put = batch.Put(kValuePrefix + std::string(name), AsSlice(value));
-  if (!put.ok()) return FromRocks(put);
-  return Commit(batch, /*sync=*/true);
+  return db_.Write(/*sync=*/true, [&](rocks::Database::Batch& batch) {
+    batch.Put(rocks::Family::kDefault, std::string(kValuePrefix).append(name), AsText(value));
+  });
 }
 
 Result<std::vector<std::byte>> RocksTier::GetValue(std::string_view name) {
-  std::string value;
-  const rocksdb::Status got = db_->Get({}, kValuePrefix + std::string(name), &value);
-  if (!got.ok()) return std::unexpected(FromRocks(got));
-  const ConstBytes bytes = AsBytes(value);
+  rocksdb::PinnableSlice value;
+  const Status got =
+      db_.Get(rocks::Family::kDefault, std::string(kValuePrefix).append(name), value);
+  if (!got.ok()) return std::unexpected(got);
+  const ConstBytes bytes = AsBytes(value.ToStringView());
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
 Status RocksTier::Close() {
   if (pool_ != nullptr) pool_->Stop();
-  if (db_ == nullptr) return {};
-  Status status = FromRocks(db_->FlushWAL(/*sync=*/true));
-  for (rocksdb::ColumnFamilyHandle* family : families_) {
-    if (family != nullptr) db_->DestroyColumnFamilyHandle(family);
-  }
-  if (const Status closed = FromRocks(db_->Close()); status.ok()) status = closed;
-  db_.reset();
-  lock_.Release();
-  return status;
+  return db_.Close();
 }
 
 }  // namespace
 
-Result<std::unique_ptr<DiskTier>> OpenRocksTier(const DiskOptions& options) {
-  auto tier = std::make_unique<RocksTier>(options);
+Result<std::unique_ptr<DiskTier>> rocks::OpenRocksTierOn(const DiskOptions& options,
+                                                         rocksdb::Env* env) {
+  auto tier = std::make_unique<RocksTier>(options, env);
   if (Status status = tier->Open(); !status.ok()) return std::unexpected(std::move(status));
   return tier;
+}
+
+Result<std::unique_ptr<DiskTier>> OpenRocksTier(const DiskOptions& options) {
+  return rocks::OpenRocksTierOn(options, rocksdb::Env::Default());
 }
 
 }  // namespace kdn::storage

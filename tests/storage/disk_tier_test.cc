@@ -16,6 +16,8 @@
 
 #include "base/limits.h"
 #include "storage/rocks/records.h"
+#include "storage/rocks/rocks_tier.h"
+#include "tests/storage/faulty_file_system.h"
 #include "tests/storage/map_tier.h"
 #include "tests/storage/store_driver.h"
 #include "tests/support/temp_dir.h"
@@ -285,35 +287,60 @@ TEST_F(RocksTierTest, ParallelCallsKeepObjectsAndBytesApart) {
   EXPECT_EQ(tier->bytes_used(), 12U * 50'000);
 }
 
-// A process that may not make files any longer is as good as a full disk.
-TEST_F(RocksTierTest, DiskThatRefusesWritesStillReadsAndRecovers) {
-  auto tier = Open();
+TEST_F(RocksTierTest, FullDiskRefusesWritesReadsOnAndRecovers) {
+  const auto files = std::make_shared<FaultyFileSystem>();
+  const auto env = rocksdb::NewCompositeEnv(files);
+  const DiskOptions options{.folder = dir_.File("tier")};
+  auto tier = rocks::OpenRocksTierOn(options, env.get()).value();
   const TestObject before = MakeObject({.seed = 1, .size_bytes = 300'000});
   const TestObject during = MakeObject({.seed = 2, .size_bytes = 300'000});
   const TestObject after = MakeObject({.seed = 3, .size_bytes = 300'000});
+  ASSERT_TRUE(WriteObject(*tier, before).ok());
+  for (int round = 0; round < 2; ++round) {
+    files->Full(true);
+    const Status refused = WriteObject(*tier, during);
+    EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+    EXPECT_FALSE(refused.message().empty());
+    EXPECT_EQ(WriteObject(*tier, during).code(), Code::kResourceExhausted);
+    EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
+    EXPECT_FALSE(HasLevel(*tier, during, Level::kExact));
+    files->Full(false);
+    const Status accepted = WriteObject(*tier, after);
+    EXPECT_TRUE(accepted.ok()) << accepted.ToString();
+    EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
+    EXPECT_TRUE(HasLevel(*tier, after, Level::kExact));
+    ASSERT_TRUE(tier->Delete(IdOf(after), kAllLevels).ok());
+  }
+  ASSERT_TRUE(WriteObject(*tier, after).ok());
+  ASSERT_TRUE(tier->Close().ok());
+  tier = Open();
+  EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
+  EXPECT_TRUE(HasLevel(*tier, after, Level::kExact));
+  EXPECT_EQ(ScanAll(*tier).size(), 2U);
+}
+
+// An error that RocksDB takes for fatal.
+TEST_F(RocksTierTest, FileSizeLimitRefusesWritesReadsOnAndRecovers) {
+  auto tier = Open();
+  const TestObject before = MakeObject({.seed = 1, .size_bytes = 300'000});
+  const TestObject during = MakeObject({.seed = 2, .size_bytes = 300'000});
   ASSERT_TRUE(WriteObject(*tier, before).ok());
   const auto was_handled = ::signal(SIGXFSZ, SIG_IGN);
   rlimit unlimited{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &unlimited), 0);
   rlimit limited = unlimited;
-  limited.rlim_cur = 400'000;
+  limited.rlim_cur = 400'000;  // less than the write-ahead log needs, and the probe
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limited), 0);
   const Status refused = WriteObject(*tier, during);
-  EXPECT_TRUE(refused.code() == Code::kUnavailable || refused.code() == Code::kResourceExhausted)
-      << refused.ToString();
-  EXPECT_FALSE(refused.message().empty());
+  EXPECT_EQ(refused.code(), Code::kUnavailable) << refused.ToString();
   EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
-  EXPECT_FALSE(HasLevel(*tier, during, Level::kExact));
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &unlimited), 0);
-  const Status accepted = WriteObject(*tier, after);
-  EXPECT_TRUE(accepted.ok()) << refused.ToString() << "; then " << accepted.ToString();
-  EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
-  EXPECT_TRUE(HasLevel(*tier, after, Level::kExact));
-  ASSERT_TRUE(tier->Close().ok());
   ::signal(SIGXFSZ, was_handled);
-  tier = Open();
+  EXPECT_FALSE(HasLevel(*tier, during, Level::kExact));
+  const Status accepted = WriteObject(*tier, during);
+  EXPECT_TRUE(accepted.ok()) << accepted.ToString();
   EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
-  EXPECT_TRUE(HasLevel(*tier, after, Level::kExact));
+  EXPECT_TRUE(HasLevel(*tier, during, Level::kExact));
 }
 
 TEST(RocksRecordsTest, RecordsAreReadBackUnderTheirNameOnly) {

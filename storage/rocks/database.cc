@@ -1,0 +1,228 @@
+// What keeps clear of RocksDB 7.8's known faults: no asynchronous I/O, no ingestion, no compressed
+// WAL, at most two write buffers, no atomic flush.
+#include "storage/rocks/database.h"
+
+#include <fcntl.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+namespace kdn::storage::rocks {
+namespace {
+
+constexpr std::size_t kProbeBytes = 1024 * 1024;
+constexpr std::uint64_t kBlobBytesMin = 4 * 1024;  // smaller values stay with their keys
+constexpr std::uint64_t kBlobFileBytes = 64 * 1024 * 1024;
+constexpr std::uint64_t kWriteBufferBytes = 32 * 1024 * 1024;
+constexpr std::uint64_t kWriteBuffersBytesMax = 96 * 1024 * 1024;  // of all families
+constexpr std::uint64_t kWalBytesMax = 256 * 1024 * 1024;
+
+// RocksDB would look every few seconds whether space has come back. The next write is the better
+// moment: it resumes, and knows at once.
+class ResumeOnWrite final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
+rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env) {
+  rocksdb::DBOptions options;
+  options.env = env;
+  options.listeners.push_back(std::make_shared<ResumeOnWrite>());
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.paranoid_checks = true;
+  options.max_background_jobs = 2;
+  options.max_total_wal_size = kWalBytesMax;
+  options.db_write_buffer_size = kWriteBuffersBytesMax;
+  options.keep_log_file_num = 3;
+  options.max_log_file_size = 4 * 1024 * 1024;
+  options.stats_dump_period_sec = 0;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(bool blobs) {
+  rocksdb::ColumnFamilyOptions options;
+  options.max_write_buffer_number = 2;
+  options.write_buffer_size = kWriteBufferBytes;
+  options.compression = rocksdb::kNoCompression;
+  rocksdb::BlockBasedTableOptions table;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  if (blobs) {
+    options.enable_blob_files = true;
+    options.min_blob_size = kBlobBytesMin;
+    options.blob_file_size = kBlobFileBytes;
+    // Space comes back as files of values that are all deleted go, and by rewriting the oldest.
+    options.enable_blob_garbage_collection = true;
+    options.blob_garbage_collection_age_cutoff = 0.5;
+    options.blob_garbage_collection_force_threshold = 0.5;
+  }
+  return options;
+}
+
+}  // namespace
+
+Status FromRocks(const rocksdb::Status& status) {
+  if (status.ok()) return {};
+  if (status.IsNotFound()) return Status(Code::kNotFound);
+  Code code = Code::kUnavailable;
+  if (status.IsCorruption()) code = Code::kDataLoss;
+  if (status.IsNoSpace()) code = Code::kResourceExhausted;
+  return Status(code, status.ToString());
+}
+
+void Database::Batch::Keep(const rocksdb::Status& status) {
+  if (status_.ok()) status_ = status;
+}
+
+void Database::Batch::Put(Family family, std::string_view key, std::string_view value) {
+  Keep(batch_.Put(families_[static_cast<std::size_t>(family)], key, value));
+}
+
+void Database::Batch::Put(Family family, std::string_view key,
+                          std::span<const rocksdb::Slice> value) {
+  const rocksdb::Slice key_slice(key);
+  Keep(batch_.Put(families_[static_cast<std::size_t>(family)], rocksdb::SliceParts(&key_slice, 1),
+                  rocksdb::SliceParts(value.data(), static_cast<int>(value.size()))));
+}
+
+void Database::Batch::Delete(Family family, std::string_view key) {
+  Keep(batch_.Delete(families_[static_cast<std::size_t>(family)], key));
+}
+
+Status Database::LockFolder() {
+  // Apart from RocksDB's own lock, whose failure cannot be told from others.
+  lock_fd_ = ::open((folder_ + "/kdn.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0) {
+    return Status(Code::kFailedPrecondition,
+                  "cannot write to " + folder_ + ": " + std::strerror(errno));
+  }
+  if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    return Status(Code::kFailedPrecondition, folder_ + " is in use by another process or store");
+  }
+  return {};
+}
+
+Status Database::Open() {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) {
+    return Status(Code::kFailedPrecondition, "cannot make " + folder_ + ": " + error.message());
+  }
+  KDN_RETURN_IF_ERROR(LockFolder());
+  return OpenDatabase();
+}
+
+Status Database::OpenDatabase() {
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const LevelInfo& info : Levels()) {
+    families.emplace_back(std::string(info.name), FamilyOptions(/*blobs=*/true));
+  }
+  families.emplace_back("objects", FamilyOptions(/*blobs=*/false));
+  families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(/*blobs=*/false));
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(DatabaseOptions(env_), folder_ + "/rocks", families, &handles, &db);
+  if (!opened.ok()) return FromRocks(opened);
+  db_.reset(db);
+  std::copy(handles.begin(), handles.end(), families_.begin());
+  return {};
+}
+
+Status Database::CloseDatabase() {
+  if (db_ == nullptr) return {};
+  // After an error the log must not be touched: Debian's RocksDB is built with assertions.
+  Status status;
+  if (!write_failed_.load()) status = FromRocks(db_->FlushWAL(/*sync=*/true));
+  for (rocksdb::ColumnFamilyHandle* family : families_) db_->DestroyColumnFamilyHandle(family);
+  if (Status closed = FromRocks(db_->Close()); status.ok()) status = std::move(closed);
+  db_.reset();
+  return status;
+}
+
+Status Database::Close() {
+  const std::unique_lock lock(open_);
+  Status status = CloseDatabase();
+  if (lock_fd_ >= 0) ::close(std::exchange(lock_fd_, -1));
+  return status;
+}
+
+Status Database::Get(Family family, std::string_view key, rocksdb::PinnableSlice& value) {
+  const std::shared_lock lock(open_);
+  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+  rocksdb::ReadOptions options;
+  options.verify_checksums = false;
+  return FromRocks(db_->Get(options, Handle(family), key, &value));
+}
+
+Status Database::ForEach(Family family, const Visitor& visit) {
+  const std::shared_lock lock(open_);
+  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}, Handle(family)));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    visit(it->key().ToStringView(), it->value().ToStringView());
+  }
+  return FromRocks(it->status());
+}
+
+Status Database::Write(bool sync, const std::function<void(Batch&)>& fill) {
+  if (write_failed_.load()) KDN_RETURN_IF_ERROR(Recover());
+  const std::shared_lock lock(open_);
+  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+  rocksdb::WriteBatch writes;
+  Batch batch(writes, families_);
+  fill(batch);
+  if (!batch.status().ok()) return FromRocks(batch.status());
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  const rocksdb::Status written = db_->Write(options, &writes);
+  if (!written.ok()) write_failed_ = true;
+  return FromRocks(written);
+}
+
+// Whether the disk takes bytes again. Asked of the disk and not of RocksDB, which treats a resume
+// that fails as the end.
+Status Database::Probe() {
+  const std::string name = folder_ + "/kdn.probe";
+  std::unique_ptr<rocksdb::WritableFile> file;
+  rocksdb::Status status = env_->NewWritableFile(name, &file, rocksdb::EnvOptions());
+  if (!status.ok()) return FromRocks(status);
+  status = file->Append(std::string(kProbeBytes, 'x'));
+  if (status.ok()) status = file->Sync();
+  static_cast<void>(file->Close());
+  static_cast<void>(env_->DeleteFile(name));
+  return FromRocks(status);
+}
+
+Status Database::Recover() {
+  const std::scoped_lock one(recovering_);
+  if (!write_failed_.load()) return {};
+  KDN_RETURN_IF_ERROR(Probe());
+  {
+    const std::shared_lock lock(open_);
+    if (db_ != nullptr && db_->Resume().ok()) {
+      write_failed_ = false;
+      return {};
+    }
+  }
+  // Fatal to this instance, but not to what is on disk: reads wait while it is opened anew.
+  const std::unique_lock lock(open_);
+  static_cast<void>(CloseDatabase());
+  KDN_RETURN_IF_ERROR(OpenDatabase());
+  write_failed_ = false;
+  return {};
+}
+
+}  // namespace kdn::storage::rocks
