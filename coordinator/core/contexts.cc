@@ -97,11 +97,15 @@ const Context* Contexts::Find(const ContextName& id) const {
 std::vector<const Context*> Contexts::List(TenantId tenant, std::string_view prefix,
                                            const ContextName& after, std::size_t count) const {
   std::vector<const Context*> found;
-  for (auto at = contexts_.upper_bound(after); at != contexts_.end() && found.size() < count;
-       ++at) {
+  const ContextName first{tenant, std::string(prefix)};
+  // Of one tenant, names with the prefix lie side by side; over all tenants everything is looked
+  // at.
+  auto at = after < first ? contexts_.lower_bound(first) : contexts_.upper_bound(after);
+  for (; at != contexts_.end() && found.size() < count; ++at) {
     const auto& [id, entry] = *at;
-    if (tenant != TenantId{} && id.tenant != tenant) continue;
-    if (id.name.starts_with(prefix) && entry.now.revision != 0) found.push_back(&entry.now);
+    const bool matches = id.name.starts_with(prefix);
+    if (tenant != TenantId{} && (id.tenant != tenant || !matches)) break;
+    if (matches && entry.now.revision != 0) found.push_back(&entry.now);
   }
   return found;
 }

@@ -167,10 +167,15 @@ Status ReadReign(Metastore& metastore, HardState& state) {
 
 }  // namespace
 
-Result<HardState> BeginReign(Metastore& metastore, Random& random) {
+Result<HardState> BeginReign(Metastore& metastore, const ClusterId& wanted, Random& random) {
   HardState state;
   if (Status status = ReadReign(metastore, state); !status.ok()) return std::unexpected(status);
-  if (state.cluster.IsZero()) state.cluster = RandomId<ClusterId>(random);
+  if (state.cluster.IsZero()) {
+    state.cluster = wanted.IsZero() ? RandomId<ClusterId>(random) : wanted;
+  } else if (!wanted.IsZero() && wanted != state.cluster) {
+    return Error(Code::kFailedPrecondition, "metastore: it belongs to cluster " +
+                                                ToHex(state.cluster) + ", not " + ToHex(wanted));
+  }
   if (static_cast<std::uint32_t>(state.epoch) == std::numeric_limits<std::uint32_t>::max()) {
     return Error(Code::kFailedPrecondition, "metastore: all epochs are used up");
   }

@@ -51,10 +51,12 @@ struct HardState {
   std::vector<Context> contexts;
 };
 
-// Makes the next epoch durable before anything else is done in its name, draws a cluster id at the
-// very first start, and reads all hard state. kDataLoss if a record cannot be read: going on
+// Makes the next epoch durable before anything else is done in its name and reads all hard state.
+// At the very first start the cluster gets the id `wanted`, or a random one if that is zero.
+// kFailedPrecondition if it has another id already; kDataLoss if a record cannot be read: going on
 // without it would lose a decision silently.
-[[nodiscard]] Result<HardState> BeginReign(Metastore& metastore, Random& random);
+[[nodiscard]] Result<HardState> BeginReign(Metastore& metastore, const ClusterId& wanted,
+                                           Random& random);
 
 void PutNode(const KnownNode& node, MetaBatch& batch);
 // Writes the context without its keys, and those pages of keys from `first_changed` on; deletes

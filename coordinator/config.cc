@@ -1,0 +1,102 @@
+#include "coordinator/config.h"
+
+#include <charconv>
+#include <optional>
+
+#include "base/ids.h"
+#include "base/limits.h"
+#include "base/result.h"
+
+namespace kdn::coordinator {
+namespace {
+
+std::optional<std::string> HostOf(const std::string& endpoint) {
+  const std::size_t colon = endpoint.rfind(':');
+  if (colon == std::string::npos || colon == 0) return std::nullopt;
+  std::uint16_t port = 0;
+  const char* end = endpoint.data() + endpoint.size();
+  const auto [at, error] = std::from_chars(endpoint.data() + colon + 1, end, port);
+  if (error != std::errc() || at != end) return std::nullopt;
+  return endpoint.substr(0, colon);
+}
+
+bool IsLoopback(const std::string& host) {
+  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
+}
+
+Status Refuse(const char* key, const std::string& value, const char* expected) {
+  return Status(Code::kInvalidArgument,
+                std::string("coordinator.") + key + " = \"" + value + "\": expected " + expected);
+}
+
+Status CheckEndpoint(const char* key, const std::string& value, bool insecure) {
+  const auto host = HostOf(value);
+  if (!host) return Refuse(key, value, "host:port");
+  if (!insecure && !IsLoopback(*host)) {
+    return Refuse(key, value, "a loopback address, or insecure = true");
+  }
+  return {};
+}
+
+}  // namespace
+
+ConfigTable TableOf(CoordinatorConfig& config) {
+  ConfigTable table("coordinator");
+  table.Text("data_dir", &config.data_dir, "folder of the metastore");
+  table.Text("listen", &config.listen, "host:port for clients; port 0: the system chooses");
+  table.Text("grpc_listen", &config.grpc_listen,
+             "host:port for nodes and tools, on loopback until there is TLS");
+  table.Text("status_listen", &config.status_listen,
+             "host:port of /metrics, /healthz and /readyz; empty: none");
+  table.Text("cluster_secret_file", &config.cluster_secret_file,
+             "file with the secret that all daemons share; empty: none, for loopback only");
+  table.Text("tenants_file", &config.tenants_file,
+             "file with [[tenant]] tables, read at start; empty: the tenants of the last start");
+  table.Text("cluster_id", &config.cluster_id,
+             "32 hexadecimal digits; empty: drawn at the first start and kept");
+  table.Boolean("insecure", &config.insecure, "allows plaintext off loopback");
+  table.Integer("replicas", &config.replicas, 1, limits::kReplicasMax,
+                "nodes that a chunk is stored on, unless its writer says otherwise");
+  table.Integer("put_expiry_ms", &config.put_expiry_ms, 100, 600000,
+                "after which a put that was not committed is taken back");
+  table.Integer("dead_after_ms", &config.dead_after_ms, 100, 600000,
+                "silence after which a node counts as dead; it beats every 500 ms");
+  table.Integer("forget_after_ms", &config.forget_after_ms, 100, 86400000,
+                "silence after which what a dead node held is forgotten");
+  table.Integer("ramp_ms", &config.ramp_ms, 0, 3600000,
+                "over which a new node comes to its full share of new chunks");
+  table.Choice("placement", &config.placement, {"rendezvous"}, "how nodes are chosen for chunks");
+  table.Choice("metastore", &config.metastore, {"rocksdb"}, "where decisions are kept");
+  table.Choice("transport", &config.transport, {"tcp", "loopback"}, "how clients' calls come");
+  table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
+               "lines below it are dropped");
+  return table;
+}
+
+Status ValidateConfig(const CoordinatorConfig& config) {
+  if (config.data_dir.empty()) return Refuse("data_dir", config.data_dir, "a folder");
+  if (config.transport == "tcp") {
+    KDN_RETURN_IF_ERROR(CheckEndpoint("listen", config.listen, config.insecure));
+  }
+  const auto grpc_host = HostOf(config.grpc_listen);
+  if (!grpc_host || !IsLoopback(*grpc_host)) {
+    return Refuse("grpc_listen", config.grpc_listen, "host:port on loopback");
+  }
+  if (!config.status_listen.empty()) {
+    KDN_RETURN_IF_ERROR(CheckEndpoint("status_listen", config.status_listen, config.insecure));
+  }
+  if (ClusterId id; !config.cluster_id.empty() && !FromHex(config.cluster_id, id)) {
+    return Refuse("cluster_id", config.cluster_id, "32 hexadecimal digits in lower case");
+  }
+  const auto host = HostOf(config.listen);
+  if (config.cluster_secret_file.empty() && config.transport == "tcp" && !IsLoopback(*host)) {
+    return Refuse("cluster_secret_file", "", "a file, since listen is not on loopback");
+  }
+  if (config.forget_after_ms < config.dead_after_ms) {
+    return Refuse("forget_after_ms", std::to_string(config.forget_after_ms),
+                  "at least dead_after_ms");
+  }
+  return {};
+}
+
+}  // namespace kdn::coordinator

@@ -1,0 +1,149 @@
+#include "coordinator/service/data_calls.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proto/wire/context.h"
+
+namespace kdn::coordinator {
+namespace {
+
+// Beyond this many unanswered commits and context updates callers are told to come back.
+constexpr std::size_t kWaitingMax = 1U << 16;
+
+}  // namespace
+
+DataCalls::DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
+                     MetricRegistry& metrics)
+    : core_(core),
+      actions_(actions),
+      act_(std::move(act)),
+      new_reply_(std::move(new_reply)),
+      clock_(clock),
+      lookup_time_(metrics.HistogramOf("kdn_coordinator_lookup_seconds",
+                                       "Time to answer a lookup, without the network")),
+      refused_(metrics.CounterOf("kdn_coordinator_calls_refused_total",
+                                 "Clients' calls that were answered with an error")) {}
+
+void DataCalls::OnCall(std::unique_ptr<transport::Exchange> call) {
+  constexpr std::array kKinds = {
+      Kind{wire::MessageType::kLookup, &DataCalls::Lookup},
+      Kind{wire::MessageType::kPutStart, &DataCalls::PutStart},
+      Kind{wire::MessageType::kPutCommit, &DataCalls::PutCommit},
+      Kind{wire::MessageType::kPutAbort, &DataCalls::PutAbort},
+      Kind{wire::MessageType::kContextUpdate, &DataCalls::ContextUpdate},
+      Kind{wire::MessageType::kContextGet, &DataCalls::ContextGet},
+  };
+  const transport::PeerRole role = call->peer().role;
+  Status status(Code::kPermissionDenied);
+  if (role == transport::PeerRole::kClient || role == transport::PeerRole::kAdmin) {
+    const Result<wire::RequestHead> head = wire::PeekHead(call->request());
+    const auto* kind = head ? std::ranges::find(kKinds, head->type, &Kind::type) : kKinds.end();
+    if (kind != kKinds.end()) {
+      status = (this->*kind->handle)(call);
+    } else {
+      status = head ? Status(Code::kUnimplemented) : Status(head.error().code());
+    }
+  }
+  if (!status.ok()) {
+    refused_.Add();
+    call->Finish(status.code(), {});
+  }
+  act_();
+}
+
+void DataCalls::OnMoved(transport::Exchange&, std::uint32_t, Code) {}  // No call here has bulk.
+
+void DataCalls::OnAbandoned(transport::Exchange& call) {
+  std::erase_if(waiting_, [&](const auto& waiting) { return waiting.second.get() == &call; });
+}
+
+template <class Response>
+void DataCalls::Finish(transport::Exchange& call, const Response& response) {
+  buffer_.clear();
+  response.Encode(buffer_);
+  call.Finish(Code::kOk, buffer_);
+}
+
+ReplyId DataCalls::Keep(std::unique_ptr<transport::Exchange>& call) {
+  const ReplyId reply = new_reply_();
+  waiting_.emplace(reply, std::move(call));
+  return reply;
+}
+
+Status DataCalls::Lookup(std::unique_ptr<transport::Exchange>& call) {
+  const TimePoint began = clock_.Now();
+  const Result<wire::LookupRequest> request = wire::LookupRequest::Decode(call->request());
+  if (!request) return request.error();
+  buffer_.clear();
+  core_.Lookup(call->peer().tenant, *request, buffer_);
+  call->Finish(Code::kOk, buffer_);
+  lookup_time_.Record(clock_.Now() - began);
+  return Status();
+}
+
+Status DataCalls::PutStart(std::unique_ptr<transport::Exchange>& call) {
+  const Result<wire::PutStartRequest> request = wire::PutStartRequest::Decode(call->request());
+  if (!request) return request.error();
+  Finish(*call, core_.PutStart(call->peer().tenant, *request, clock_.Now()));
+  return Status();
+}
+
+Status DataCalls::PutCommit(std::unique_ptr<transport::Exchange>& call) {
+  const Result<wire::PutCommitRequest> request = wire::PutCommitRequest::Decode(call->request());
+  if (!request) return request.error();
+  if (waiting_.size() >= kWaitingMax) return Status(Code::kResourceExhausted);
+  const TenantId tenant = call->peer().tenant;
+  core_.PutCommit(tenant, *request, Keep(call), clock_.Now(), actions_);
+  return Status();
+}
+
+Status DataCalls::PutAbort(std::unique_ptr<transport::Exchange>& call) {
+  const Result<wire::PutAbortRequest> request = wire::PutAbortRequest::Decode(call->request());
+  if (!request) return request.error();
+  KDN_RETURN_IF_ERROR(core_.PutAbort(call->peer().tenant, *request, actions_));
+  call->Finish(Code::kOk, {});
+  return Status();
+}
+
+Status DataCalls::ContextUpdate(std::unique_ptr<transport::Exchange>& call) {
+  Result<wire::ContextUpdateRequest> request = wire::ContextUpdateRequest::Decode(call->request());
+  if (!request) return request.error();
+  if (waiting_.size() >= kWaitingMax) return Status(Code::kResourceExhausted);
+  const ContextName id{call->peer().tenant, std::move(request->name)};
+  core_.ChangeContext(id,
+                      ContextSuffix{.model = request->model,
+                                    .first_chunk = request->first_chunk,
+                                    .token_count = request->token_count,
+                                    .keys = std::move(request->keys)},
+                      Keep(call), actions_);
+  return Status();
+}
+
+Status DataCalls::ContextGet(std::unique_ptr<transport::Exchange>& call) {
+  const Result<wire::ContextGetRequest> request = wire::ContextGetRequest::Decode(call->request());
+  if (!request) return request.error();
+  const Context* context = core_.contexts().Find({call->peer().tenant, request->name});
+  if (context == nullptr) return Status(Code::kNotFound);
+  Finish(*call, wire::ContextGetResponse{context->model, context->token_count, context->keys});
+  return Status();
+}
+
+bool DataCalls::OnAnswer(Answer& answer) {
+  const auto at = waiting_.find(answer.to);
+  if (at == waiting_.end()) return false;
+  const std::unique_ptr<transport::Exchange> call = std::move(at->second);
+  waiting_.erase(at);
+  if (!answer.body) {
+    refused_.Add();
+    call->Finish(answer.body.error().code(), {});
+  } else if (const auto* committed = std::get_if<wire::PutCommitResponse>(&*answer.body)) {
+    Finish(*call, *committed);
+  } else {
+    call->Finish(Code::kOk, {});  // A context update: that it is on disk is all there is to say.
+  }
+  return true;
+}
+
+}  // namespace kdn::coordinator

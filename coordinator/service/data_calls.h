@@ -1,0 +1,66 @@
+// Answers clients' calls over transport: Lookup, PutStart, PutCommit, PutAbort, ContextUpdate,
+// ContextGet. The tenant is the connection's, as proved in its Hello; no message can name another.
+//
+// Thread-safety: owned by the core's thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "coordinator/core/core.h"
+#include "transport/channel.h"
+
+namespace kdn::coordinator {
+
+class DataCalls final : public transport::Service {
+ public:
+  // Carries out what the core decided; called before OnCall() returns.
+  using Act = std::function<void()>;
+  // Gives an answer's id to a question.
+  using NewReply = std::function<ReplyId()>;
+
+  // All outlive this object; `actions` is where the core puts what `act` carries out.
+  DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
+            MetricRegistry& metrics);
+
+  void OnCall(std::unique_ptr<transport::Exchange> call) override;
+  void OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) override;
+  void OnAbandoned(transport::Exchange& call) override;
+
+  // False if the answer is for somebody else.
+  bool OnAnswer(Answer& answer);
+
+ private:
+  using Handler = Status (DataCalls::*)(std::unique_ptr<transport::Exchange>& call);
+  struct Kind {
+    wire::MessageType type;
+    Handler handle;
+  };
+  // Each finishes the call, or takes it to answer later, or says why not.
+  Status Lookup(std::unique_ptr<transport::Exchange>& call);
+  Status PutStart(std::unique_ptr<transport::Exchange>& call);
+  Status PutCommit(std::unique_ptr<transport::Exchange>& call);
+  Status PutAbort(std::unique_ptr<transport::Exchange>& call);
+  Status ContextUpdate(std::unique_ptr<transport::Exchange>& call);
+  Status ContextGet(std::unique_ptr<transport::Exchange>& call);
+
+  template <class Response>
+  void Finish(transport::Exchange& call, const Response& response);
+  [[nodiscard]] ReplyId Keep(std::unique_ptr<transport::Exchange>& call);
+
+  Core& core_;
+  Actions& actions_;
+  const Act act_;
+  const NewReply new_reply_;
+  const Clock& clock_;
+  Histogram& lookup_time_;
+  Counter& refused_;
+  std::map<ReplyId, std::unique_ptr<transport::Exchange>> waiting_;
+  wire::Buffer buffer_;  // of responses; reused
+};
+
+}  // namespace kdn::coordinator
