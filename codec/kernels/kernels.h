@@ -90,11 +90,12 @@ extern const Kernels kScalarKernels;  // The specification. Always built, always
 extern const Kernels kAvx2Kernels;    // Built on x86-64 only, as is the next.
 extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI and VBMI2.
 
-// A decoder that stopped after `done` symbols, a multiple of kRansLanes.
+// A decoder that stopped after `done` symbols, a multiple of kRansLanes. Without initialisers: the
+// constructor that they bring would be shared by files for different instruction sets.
 struct RansCursor {
   std::uint32_t state[kRansLanes];
-  const std::byte* next = nullptr;  // the first unused word; may be behind the block's end
-  std::size_t done = 0;
+  const std::byte* next;  // the first unused word; may be behind the block's end
+  std::size_t done;
 };
 
 // Scalar code that other tables may use; compiled without machine flags.

@@ -17,6 +17,7 @@ bool RansDecode(const RansBlock* blocks, std::size_t block_count) {
     RansCursor cursor;
     std::memcpy(cursor.state, blocks[b].states, kRansStateBytes);
     cursor.next = blocks[b].states + kRansStateBytes;
+    cursor.done = 0;
     good = RansFinish(blocks[b], cursor) && good;
   }
   return good;
