@@ -111,8 +111,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadIndex{"HeadsOutOfOrder", [](auto& tiles) { std::swap(tiles[0].at, tiles[2].at); }},
         BadIndex{"LayersOutOfOrder", [](auto& tiles) { std::swap(tiles[0].at, tiles[4].at); }},
         BadIndex{"SameTileTwice", [](auto& tiles) { tiles[1].at = tiles[0].at; }},
-        BadIndex{"OverlappingLayers", [](auto& tiles) { tiles[0].at.layers.count = 3; }},
-        BadIndex{"OverlappingHeads", [](auto& tiles) { tiles[0].at.kv_heads.count = 3; }},
+        BadIndex{"OverlappingLayers",
+                 [](auto& tiles) {
+                   for (std::size_t i = 0; i < 4; ++i) tiles[i].at.layers.count = 3;
+                 }},
+        BadIndex{"OverlappingHeads",
+                 [](auto& tiles) { tiles[0].at.kv_heads.count = tiles[1].at.kv_heads.count = 3; }},
         BadIndex{"OtherLevel", [](auto& tiles) { tiles[1].at.level = Level::kDraft; }},
         BadIndex{"UnknownPlane", [](auto& tiles) { tiles[7].at.plane = static_cast<Plane>(5); }},
         BadIndex{"UnknownScheme",
@@ -189,6 +193,7 @@ TEST_F(TileTest, InAnotherPlaceIsCaught) {
       [](TileEntry& e) { e.at.kv_heads.first += 1; },
       [](TileEntry& e) { e.at.kv_heads.count += 1; },
       [](TileEntry& e) { e.scheme = TileScheme::kBytePlanes; },
+      [](TileEntry& e) { e.size_bytes += 1; },
       [](TileEntry& e) { std::swap(e.at.layers, e.at.kv_heads); },
   };
   for (std::size_t i = 0; i < moves.size(); ++i) {
