@@ -7,8 +7,8 @@
 
 #include "base/limits.h"
 #include "proto/object/segment.h"
-#include "tests/fuzz/object/repair.h"
 #include "tests/proto/object/golden_cases.h"
+#include "tests/proto/object/repair.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "proto/object/object.h"
-#include "tests/fuzz/object/repair.h"
+#include "tests/proto/object/repair.h"
 
 namespace {
 

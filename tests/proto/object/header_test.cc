@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/limits.h"
-#include "proto/object/checksum.h"
 #include "tests/proto/object/golden_cases.h"
+#include "tests/proto/object/repair.h"
 
 namespace kdn {
 namespace {
@@ -58,10 +58,16 @@ TEST(Header, ReservedBytesMustBeZeroEvenWithARightChecksum) {
   for (const std::size_t reserved : {14U, 15U, 260U, 367U}) {
     HeaderBytes bytes = EncodeHeader(FullHeader());
     bytes[reserved] = std::byte{1};
-    const Checksum checksum = ChecksumOf(ConstBytes(bytes).first(368));
-    std::copy(checksum.bytes.begin(), checksum.bytes.end(), bytes.begin() + 368);
+    test::RepairHeader(bytes);
     EXPECT_EQ(DecodeHeader(bytes).error().code(), Code::kDataLoss) << reserved;
   }
+}
+
+TEST(Header, FormatZeroIsDataLossEvenWithARightChecksum) {
+  HeaderBytes bytes = EncodeHeader(FullHeader());
+  bytes[8] = std::byte{0};
+  test::RepairHeader(bytes);
+  EXPECT_EQ(DecodeHeader(bytes).error().code(), Code::kDataLoss);
 }
 
 struct BadField {

@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "base/random.h"
+#include "tests/proto/object/repair.h"
 
 namespace kdn {
 namespace {
@@ -142,6 +143,15 @@ INSTANTIATE_TEST_SUITE_P(
                    }
                  }}),
     [](const auto& bad) { return std::string(bad.param.name); });
+
+TEST(Index, DeclaredBytesThatItsTilesDoNotHaveAreRefused) {
+  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
+  bytes[16] ^= std::byte{1};
+  test::RepairIndex(bytes, SomePutId());
+  const Result<SegmentIndex> decoded = DecodeIndex(bytes, SomePutId());
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().message(), "index contradicts itself");
+}
 
 TEST(Index, DeclaredCountBeyondTheInputIsRefusedBeforeAnyAllocation) {
   std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
