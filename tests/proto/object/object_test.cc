@@ -132,6 +132,14 @@ TEST(VerifySegment, NeedsNoTilesForTheIndexOnly) {
   EXPECT_EQ(VerifySegment(object.header, Level::kFine, index, false).code(), Code::kDataLoss);
 }
 
+TEST(VerifySegment, RefusesAnIndexThatTheHeaderSaysIsOfAnotherSize) {
+  const TestObject object = MakeObject(SmallObject());
+  ObjectHeader other = object.header;
+  other.level_bytes[static_cast<std::size_t>(Level::kFine)] += 1;
+  const ConstBytes segment = SegmentOf(object, Level::kFine);
+  EXPECT_EQ(VerifySegment(other, Level::kFine, segment, true).code(), Code::kDataLoss);
+}
+
 TEST(VerifySegment, RefusesASegmentInAnotherLevelsPlace) {
   const TestObject object = MakeObject(SmallObject());
   const ConstBytes segment = SegmentOf(object, Level::kFine);
