@@ -1,0 +1,114 @@
+#include "node/config.h"
+
+#include <charconv>
+#include <optional>
+
+#include "base/limits.h"
+
+namespace kdn::node {
+namespace {
+
+struct HostPort {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+std::optional<HostPort> Split(const std::string& endpoint) {
+  const std::size_t colon = endpoint.rfind(':');
+  if (colon == std::string::npos || colon == 0) return std::nullopt;
+  HostPort parts{endpoint.substr(0, colon), 0};
+  const char* end = endpoint.data() + endpoint.size();
+  const auto [at, error] = std::from_chars(endpoint.data() + colon + 1, end, parts.port);
+  if (error != std::errc() || at != end) return std::nullopt;
+  return parts;
+}
+
+bool IsLoopback(const std::string& host) {
+  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
+}
+
+Status Refuse(const char* key, const std::string& value, const char* expected) {
+  return Status(Code::kInvalidArgument,
+                std::string("node.") + key + " = \"" + value + "\": expected " + expected);
+}
+
+Status CheckEndpoint(const char* key, const std::string& value, bool insecure) {
+  const auto parts = Split(value);
+  if (!parts) return Refuse(key, value, "host:port");
+  if (!insecure && !IsLoopback(parts->host)) {
+    return Refuse(key, value, "a loopback address, or insecure = true");
+  }
+  return {};
+}
+
+}  // namespace
+
+storage::WriteMode NodeConfig::WriteModeOf() const {
+  if (write_mode == "write_back") return storage::WriteMode::kWriteBack;
+  if (write_mode == "dram_only") return storage::WriteMode::kDramOnly;
+  return storage::WriteMode::kWriteThrough;
+}
+
+ConfigTable TableOf(NodeConfig& config) {
+  ConfigTable table("node");
+  table.Text("data_dir", &config.data_dir, "folder of the disk tier and the node's identity");
+  table.Text("listen", &config.listen,
+             "host:port of the first shard, the others follow; port 0: the system chooses");
+  table.Text("advertise_host", &config.advertise_host,
+             "host under which others reach this node; empty: that of listen");
+  table.Integer("shards", &config.shards, 1, limits::kShardsPerNodeMax,
+                "threads that serve, each with its own share of keys, memory and port");
+  table.Text("coordinator", &config.coordinator, "host:port of the coordinator's gRPC service");
+  table.Text("status_listen", &config.status_listen,
+             "host:port of /metrics, /healthz and /readyz; empty: none");
+  table.Text("cluster_secret_file", &config.cluster_secret_file,
+             "file with the secret that all daemons share; empty: none, for loopback only");
+  table.Boolean("insecure", &config.insecure, "allows plaintext off loopback");
+  table.Integer("dram_mib", &config.dram_mib, 1, 16 << 20, "size of the DRAM tier in MiB");
+  table.Choice("write_mode", &config.write_mode, {"write_through", "write_back", "dram_only"},
+               "when a commit is acknowledged: once on disk, once in DRAM, or there is no disk");
+  table.Integer("dirty_mib_max", &config.dirty_mib_max, 1, 16 << 20,
+                "of write_back: MiB that may wait for the disk");
+  table.Boolean("sync", &config.sync, "every write reaches the disk before it is acknowledged");
+  table.Integer("disk_mib_max", &config.disk_mib_max, 0, std::int64_t{1} << 40,
+                "size of the disk tier in MiB; 0: the file system's");
+  table.Integer("disk_threads", &config.disk_threads, 1, 64,
+                "threads that read and write the disk");
+  table.Text("policy", &config.policy, "how objects are ranked for eviction");
+  table.Choice("transport", &config.transport, {"tcp", "loopback"}, "how data moves");
+  table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
+                "how long the next replica may take for a piece");
+  table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
+               "lines below it are dropped");
+  return table;
+}
+
+Status ValidateConfig(const NodeConfig& config) {
+  if (config.data_dir.empty()) return Refuse("data_dir", config.data_dir, "a folder");
+  KDN_RETURN_IF_ERROR(CheckEndpoint("listen", config.listen, config.insecure));
+  KDN_RETURN_IF_ERROR(CheckEndpoint("coordinator", config.coordinator, config.insecure));
+  if (!config.status_listen.empty()) {
+    KDN_RETURN_IF_ERROR(CheckEndpoint("status_listen", config.status_listen, config.insecure));
+  }
+  const HostPort listen = *Split(config.listen);
+  if (listen.port != 0 && listen.port + config.shards - 1 > 65535) {
+    return Refuse("listen", config.listen, "room for one port per shard");
+  }
+  if (config.dram_mib < config.shards) {
+    return Refuse("dram_mib", std::to_string(config.dram_mib), "at least 1 per shard");
+  }
+  return {};
+}
+
+std::string ShardEndpoint(const NodeConfig& config, std::uint32_t shard) {
+  const HostPort listen = *Split(config.listen);
+  const std::uint32_t port = listen.port == 0 ? 0 : listen.port + shard;
+  return listen.host + ":" + std::to_string(port);
+}
+
+std::string AdvertisedEndpoint(const NodeConfig& config, const std::string& endpoint) {
+  if (config.advertise_host.empty()) return endpoint;
+  return config.advertise_host + endpoint.substr(endpoint.rfind(':'));
+}
+
+}  // namespace kdn::node

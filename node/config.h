@@ -1,0 +1,56 @@
+// What an operator sets about a node: the [node] section of its TOML file.
+//
+// Thread-safety: a value.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "base/result.h"
+#include "storage/object_store.h"
+
+namespace kdn::node {
+
+struct NodeConfig {
+  std::string data_dir = "/var/lib/kdn/node";
+  std::string listen = "127.0.0.1:0";
+  std::string advertise_host;
+  std::int64_t shards = 1;
+  std::string coordinator = "127.0.0.1:7701";
+  std::string status_listen = "127.0.0.1:0";
+  std::string cluster_secret_file;
+  bool insecure = false;
+
+  std::int64_t dram_mib = 1024;
+  std::string write_mode = "write_through";
+  std::int64_t dirty_mib_max = 256;
+  bool sync = true;
+  std::int64_t disk_mib_max = 0;
+  std::int64_t disk_threads = 2;
+  std::string policy = "leaf_lru";
+
+  std::string transport = "tcp";
+  std::int64_t forward_timeout_ms = 1000;
+  std::string log_level = "info";
+
+  [[nodiscard]] bool HasDisk() const { return write_mode != "dram_only"; }
+  [[nodiscard]] storage::WriteMode WriteModeOf() const;
+};
+
+// Describes `config`, which outlives the table.
+[[nodiscard]] ConfigTable TableOf(NodeConfig& config);
+
+// What one field alone cannot tell: endpoints that are none, plaintext off loopback without
+// `insecure`. kInvalidArgument with key, value and what was expected.
+[[nodiscard]] Status ValidateConfig(const NodeConfig& config);
+
+// Where shard `shard` listens: the configured port plus the shard's number; port 0 stays 0.
+// Requires: a valid config.
+[[nodiscard]] std::string ShardEndpoint(const NodeConfig& config, std::uint32_t shard);
+
+// `endpoint` with the host by which others reach this node.
+[[nodiscard]] std::string AdvertisedEndpoint(const NodeConfig& config, const std::string& endpoint);
+
+}  // namespace kdn::node

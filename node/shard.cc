@@ -1,0 +1,240 @@
+#include "node/shard.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/limits.h"
+#include "proto/wire/inventory.h"
+
+namespace kdn::node {
+namespace {
+
+storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
+  const auto shards = static_cast<std::size_t>(config.shards);
+  return {.dram_bytes = static_cast<std::size_t>(config.dram_mib) * limits::kMiB / shards,
+          .write_mode = config.WriteModeOf(),
+          .dirty_bytes_max = static_cast<std::size_t>(config.dirty_mib_max) * limits::kMiB / shards,
+          .policy = config.policy};
+}
+
+wire::InventoryEntry EntryOf(const storage::StoredObject& object) {
+  return wire::EntryOf(object.header, object.in_dram, object.on_disk);
+}
+
+}  // namespace
+
+Shard::Shard(const ShardSetup& setup) : setup_(setup) {}
+
+Shard::~Shard() {
+  Stop();
+}
+
+Status Shard::Open() {
+  const auto shard_count = static_cast<std::uint32_t>(setup_.config.shards);
+  auto store = storage::OpenObjectStore(StoreOptionsOf(setup_.config), {setup_.shard, shard_count},
+                                        setup_.disk, {setup_.clock, setup_.log, setup_.registry});
+  if (!store) return store.error();
+  store_ = *std::move(store);
+  corrupt_found_ = &setup_.registry.CounterOf("kdn_storage_corrupt_total", {},
+                                              "shard=\"" + std::to_string(setup_.shard) + "\"");
+  const MutableBytes arena = store_->memory();
+  KDN_RETURN_IF_ERROR(setup_.domain.Register({arena.data(), arena.size()}));
+  scratch_ = std::make_unique<ScratchPool>(setup_.domain);
+  peers_ = std::make_unique<Peers>(setup_.domain, setup_.identity, setup_.clock, mailbox_);
+  context_ = std::make_unique<ShardContext>(
+      ShardContext{.shard = setup_.shard,
+                   .shard_count = shard_count,
+                   .store = *store_,
+                   .state = setup_.state,
+                   .epochs = setup_.epochs,
+                   .deferrer = *this,
+                   .peers = *peers_,
+                   .scratch = *scratch_,
+                   .cluster_key = setup_.cluster_key,
+                   .clock = setup_.clock,
+                   .log = setup_.log,
+                   .metrics = setup_.metrics,
+                   .forward_timeout = std::chrono::milliseconds(setup_.config.forward_timeout_ms)});
+  reads_ = std::make_unique<ReadHandler>(*context_);
+  puts_ = std::make_unique<PutHandler>(*context_);
+  control_ = std::make_unique<ControlHandler>(*context_);
+  auto server =
+      setup_.domain.Listen(ShardEndpoint(setup_.config, setup_.shard), setup_.identity.cluster,
+                           setup_.identity.peer, *this, setup_.authenticator);
+  if (!server) return server.error();
+  server_ = *std::move(server);
+  return {};
+}
+
+void Shard::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Shard::Stop() {
+  if (thread_.joinable()) {
+    mailbox_.Post(LeaveLoop{});
+    thread_.join();
+  }
+  // In this order: calls end first, then what they receive into or send from, then connections that
+  // still read the arena.
+  server_.reset();
+  deferred_.clear();
+  control_.reset();
+  puts_.reset();
+  reads_.reset();
+  peers_.reset();
+}
+
+Status Shard::Close() {
+  if (store_ == nullptr) return {};
+  scratch_.reset();
+  Status status = store_->Close();
+  KDN_RETURN_IF_ERROR(setup_.domain.Unregister(store_->memory().data()));
+  store_.reset();
+  return status;
+}
+
+void Shard::Run() {
+  while (!stopping_) {
+    if (!Turn()) Wait();
+  }
+}
+
+bool Shard::Turn() {
+  bool busy = TakeMail();
+  busy |= server_->Poll() > 0;
+  busy |= peers_->Poll() > 0;
+  busy |= PollStore();
+  busy |= control_->VerifyOne();
+  if (setup_.clock.Now() >= next_tick_) Tick();
+  return busy;
+}
+
+bool Shard::TakeMail() {
+  std::vector<ShardMessage> messages = mailbox_.Take();
+  for (ShardMessage& message : messages) {
+    if (auto* connected = std::get_if<PeerConnected>(&message)) {
+      peers_->OnConnected(std::move(*connected));
+    } else if (const auto* settled = std::get_if<EpochSettled>(&message)) {
+      ResumeDeferred(settled->epoch);
+    } else if (std::holds_alternative<WantInventory>(message)) {
+      ReportAll();
+    } else {
+      stopping_ = true;
+    }
+  }
+  return !messages.empty();
+}
+
+bool Shard::PollStore() {
+  std::array<storage::Completion, 64> completions;
+  const std::size_t count = store_->Poll(completions);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (completions[i].kind == storage::Completion::Kind::kRead) {
+      reads_->OnRead(completions[i]);
+    } else {
+      control_->OnCommit(completions[i]);
+    }
+  }
+  return count > 0;
+}
+
+void Shard::Tick() {
+  next_tick_ = setup_.clock.Now() + kTick;
+  const storage::ObjectStore::Usage usage = store_->usage();
+  setup_.metrics.disk_bytes.Set(static_cast<std::int64_t>(usage.disk_bytes_used));
+  setup_.outbox.SetUsage(setup_.shard, usage, corrupt_found_->value());
+  bool overflowed = false;
+  std::vector<wire::InventoryEntry> entries;
+  for (const storage::InventoryChange& change : store_->TakeChanges(overflowed)) {
+    entries.push_back(EntryOf(change.object));
+  }
+  setup_.outbox.AddChanges(setup_.shard, std::move(entries), overflowed);
+}
+
+void Shard::ReportAll() {
+  bool overflowed = false;
+  (void)store_->TakeChanges(overflowed);  // The snapshot has them.
+  std::vector<wire::InventoryEntry> entries;
+  for (const storage::StoredObject& object : store_->Inventory())
+    entries.push_back(EntryOf(object));
+  setup_.outbox.SetSnapshot(setup_.shard, std::move(entries));
+}
+
+void Shard::Wait() {
+  if (peers_->HasWaiting() || control_->HasWork()) return;
+  std::vector<int> fds = {mailbox_.WaitFd(), server_->WaitFd(), store_->WaitFd()};
+  peers_->AppendWaitFds(fds);
+  std::vector<pollfd> polled;
+  polled.reserve(fds.size());
+  for (const int fd : fds) polled.push_back({fd, POLLIN, 0});
+  poll(polled.data(), polled.size(), static_cast<int>(kTick.count() / 2));
+}
+
+void Shard::OnCall(std::unique_ptr<transport::Exchange> call) {
+  const auto head = wire::PeekHead(call->request());
+  if (!head) {
+    setup_.metrics.refused.Add();
+    call->Finish(head.error().code(), {});
+    return;
+  }
+  Dispatch(head->type, std::move(call));
+}
+
+void Shard::Dispatch(wire::MessageType type, std::unique_ptr<transport::Exchange> call) {
+  switch (type) {
+    case wire::MessageType::kRead:
+      return reads_->OnCall(std::move(call));
+    case wire::MessageType::kReportCorrupt:
+      return reads_->OnReportCorrupt(std::move(call));
+    case wire::MessageType::kPutPiece:
+      return puts_->OnCall(std::move(call));
+    case wire::MessageType::kCommitObjects:
+    case wire::MessageType::kDropObjects:
+    case wire::MessageType::kVerifyObjects:
+      return control_->OnCall(type, std::move(call));
+    default:  // what only a coordinator answers
+      setup_.metrics.refused.Add();
+      call->Finish(Code::kUnimplemented, {});
+  }
+}
+
+void Shard::OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) {
+  if (!reads_->OnMoved(call, piece)) puts_->OnMoved(call, code);
+}
+
+void Shard::OnAbandoned(transport::Exchange& call) {
+  const auto held = std::ranges::find(deferred_, &call,
+                                      [](const Deferred& deferred) { return deferred.call.get(); });
+  if (held != deferred_.end()) {
+    deferred_.erase(held);
+    return;
+  }
+  if (reads_->OnAbandoned(call) || puts_->OnAbandoned(call)) return;
+  control_->OnAbandoned(call);
+}
+
+void Shard::Defer(std::unique_ptr<transport::Exchange> call, Epoch epoch) {
+  if (deferred_.size() >= kDeferredMax || !setup_.epochs.RaiseLater(epoch, mailbox_)) {
+    call->Finish(Code::kUnavailable, {});
+    return;
+  }
+  deferred_.push_back({std::move(call), epoch});
+}
+
+void Shard::ResumeDeferred(Epoch settled) {
+  for (Deferred& one : std::exchange(deferred_, {})) {
+    if (one.epoch > settled) {
+      deferred_.push_back(std::move(one));  // Its own attempt is still under way.
+    } else if (one.epoch <= setup_.state.epoch()) {
+      OnCall(std::move(one.call));
+    } else {
+      one.call->Finish(Code::kUnavailable, {});
+    }
+  }
+}
+
+}  // namespace kdn::node
