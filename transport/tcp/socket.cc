@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 namespace kdn::transport::tcp {
@@ -64,15 +65,17 @@ Result<Address> Resolve(std::string_view endpoint) {
   }
   std::string host(endpoint.substr(0, colon));
   const std::string port(endpoint.substr(colon + 1));
+  std::uint16_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size()) {
+    return Error(Code::kInvalidArgument, "'" + port + "' is no port");
+  }
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
   const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (failed == EAI_SERVICE || (failed == 0 && found == nullptr)) {
-    return Error(Code::kInvalidArgument, "'" + port + "' is no port");
-  }
   if (failed != 0) return Error(Code::kUnavailable, host + ": " + gai_strerror(failed));
   Address address;
   address.size = found->ai_addrlen;

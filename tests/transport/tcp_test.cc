@@ -1,0 +1,468 @@
+// Goal: what only TCP has: peers that break the rules, connections that break alone, addresses.
+// Method: one side is ours, the other writes frames by hand.
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "tests/support/manual_clock.h"
+#include "tests/transport/raw_peer.h"
+#include "tests/transport/world.h"
+#include "transport/tcp/socket.h"
+
+namespace kdn::transport::test {
+namespace {
+
+using std::chrono::seconds;
+
+// Our client against a server written by hand.
+class HostileServer : public testing::Test {
+ protected:
+  HostileServer() : world_("tcp") {
+    std::thread connecting([this] {
+      auto channel = world_.Connect(listener_.endpoint(), ClientIdentity());
+      if (channel) client_ = std::make_unique<Client>(*std::move(channel));
+    });
+    peer_.emplace(listener_.Accept());
+    peer_->AnswerHello(authenticator_);
+    connecting.join();
+    window_ = world_.Memory(1000);
+    std::memset(window_.data(), 0xA5, window_.size());
+    source_ = world_.Memory(1000);
+  }
+  // Submits a call that offers bytes [100, 200) as window and all of the source.
+  RawPeer::Frame Ask() {
+    Call call;
+    call.tag = 1;
+    call.receive_bulk = window_.subspan(100, 100);
+    const ConstBytes send = source_;
+    call.send_bulk = {&send, 1};
+    call.deadline = world_.In(seconds(10));
+    EXPECT_TRUE(client_->channel().Submit(call).ok());
+    client_->PollOnce();
+    return *peer_->ReceiveFrame();
+  }
+  void ExpectBroken() {
+    EXPECT_EQ(client_->AwaitDone(1).event.code, Code::kUnavailable);
+    EXPECT_TRUE(peer_->IsClosed());
+    EXPECT_TRUE(AllAre(window_.first(100), std::byte{0xA5}));
+    EXPECT_TRUE(AllAre(window_.subspan(200), std::byte{0xA5}));
+  }
+  FrameHeader Slice(std::uint32_t call, std::uint64_t offset) {
+    FrameHeader header{.type = FrameType::kSlice, .call = call};
+    header.offset = offset;
+    return header;
+  }
+
+  World world_;
+  TestAuthenticator authenticator_;
+  RawListener listener_;
+  std::optional<RawPeer> peer_;
+  std::unique_ptr<Client> client_;
+  MutableBytes window_;
+  MutableBytes source_;
+};
+
+TEST_F(HostileServer, SliceBeyondTheWindowBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  peer_->SendFrame(Slice(request.header.call, 50), Pattern(51, 1));
+  ExpectBroken();
+  EXPECT_TRUE(AllAre(window_, std::byte{0xA5}));
+}
+
+TEST_F(HostileServer, SliceOutOfOrderBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  peer_->SendFrame(Slice(request.header.call, 0), Pattern(10, 1));
+  peer_->SendFrame(Slice(request.header.call, 20), Pattern(10, 1));
+  ExpectBroken();
+}
+
+TEST_F(HostileServer, EndOfAPieceThatDidNotComeBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  peer_->SendFrame(Slice(request.header.call, 0), Pattern(10, 1));
+  FrameHeader end{.type = FrameType::kPieceEnd, .call = request.header.call};
+  end.size_a = 100;
+  peer_->SendFrame(end);
+  ExpectBroken();
+  EXPECT_EQ(client_->piece_count(), 0U);
+}
+
+TEST_F(HostileServer, PullBeyondWhatIsOfferedBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  FrameHeader pull{.type = FrameType::kPull, .call = request.header.call};
+  pull.offset = 999;
+  pull.size_a = 2;
+  peer_->SendFrame(pull);
+  ExpectBroken();
+}
+
+TEST_F(HostileServer, FloodOfPullsBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  FrameHeader pull{.type = FrameType::kPull, .call = request.header.call};
+  pull.size_a = 1000;
+  std::vector<std::byte> flood;
+  for (std::uint32_t i = 0; i <= kPullsPerCallMax; ++i) {
+    FrameBytes bytes;
+    Seal(pull, {}, bytes);
+    flood.insert(flood.end(), bytes.begin(), bytes.end());
+  }
+  peer_->Send(flood);
+  EXPECT_EQ(client_->AwaitDone(1).event.code, Code::kUnavailable);
+}
+
+TEST_F(HostileServer, FramesOfAnotherCallAreThrownAway) {
+  const RawPeer::Frame request = Ask();
+  peer_->SendFrame(Slice(request.header.call + kCallSlots, 0), Pattern(5000, 1));
+  peer_->SendFrame({.type = FrameType::kResponse, .call = request.header.call + 1}, Bytes("no"));
+  peer_->SendFrame({.type = FrameType::kResponse, .call = request.header.call}, Bytes("yes"));
+  EXPECT_EQ(client_->AwaitDone(1).response, "yes");
+  EXPECT_TRUE(AllAre(window_, std::byte{0xA5}));
+}
+
+TEST_F(HostileServer, FlippedBitInAResponseIsNoResponse) {
+  const RawPeer::Frame request = Ask();
+  const std::vector<std::byte> body = Bytes("the answer");
+  FrameHeader header{.type = FrameType::kResponse, .call = request.header.call, .size = 10};
+  FrameBytes bytes;
+  Seal(header, body, bytes);
+  peer_->Send(bytes);
+  std::vector<std::byte> broken = body;
+  broken[3] ^= std::byte{4};
+  peer_->Send(broken);
+  ExpectBroken();
+}
+
+TEST_F(HostileServer, DeathInTheMiddleOfAPieceEndsTheCall) {
+  const RawPeer::Frame request = Ask();
+  FrameHeader header = Slice(request.header.call, 0);
+  header.size = 100;
+  FrameBytes bytes;
+  Seal(header, {}, bytes);
+  peer_->Send(bytes);
+  peer_->Send(Pattern(40, 1));
+  client_->PollOnce();
+  peer_->Close();
+  EXPECT_EQ(client_->AwaitDone(1).event.code, Code::kUnavailable);
+  EXPECT_EQ(client_->piece_count(), 0U);
+  Call late;
+  late.deadline = world_.In(seconds(1));
+  EXPECT_EQ(client_->channel().Submit(late).code(), Code::kUnavailable);
+}
+
+// Byte 50 of a slice is the last one before the end of the call: not one more may be written.
+TEST_F(HostileServer, CancelInTheMiddleOfASliceLeavesTheWindowAlone) {
+  const RawPeer::Frame request = Ask();
+  FrameHeader header = Slice(request.header.call, 0);
+  header.size = 100;
+  FrameBytes bytes;
+  Seal(header, {}, bytes);
+  peer_->Send(bytes);
+  const std::vector<std::byte> payload = Pattern(100, 1);
+  peer_->Send(ConstBytes(payload).first(50));
+  pollfd fd{client_->channel().WaitFd(), POLLIN, 0};
+  while (!Same(window_.subspan(100, 50), ConstBytes(payload).first(50))) {
+    ASSERT_EQ(poll(&fd, 1, 10'000), 1);
+    client_->PollOnce();
+  }
+  client_->channel().Cancel(1);
+  EXPECT_EQ(client_->AwaitDone(1).event.code, Code::kCancelled);
+  std::memset(window_.data(), 0xA5, window_.size());
+  EXPECT_EQ(peer_->ReceiveFrame()->header.type, FrameType::kCancel);
+  peer_->Send(ConstBytes(payload).subspan(50));
+  // The stream is still in step: the next call on it works.
+  const RawPeer::Frame next = [&] {
+    Call call;
+    call.tag = 2;
+    call.deadline = world_.In(seconds(10));
+    EXPECT_TRUE(client_->channel().Submit(call).ok());
+    client_->PollOnce();
+    return *peer_->ReceiveFrame();
+  }();
+  peer_->SendFrame({.type = FrameType::kResponse, .call = next.header.call}, Bytes("ok"));
+  EXPECT_EQ(client_->AwaitDone(2).response, "ok");
+  EXPECT_TRUE(AllAre(window_, std::byte{0xA5}));
+}
+
+// Our server against a client written by hand.
+class HostileClient : public testing::Test {
+ protected:
+  HostileClient() : world_("tcp"), server_(world_.server_domain(), service_, authenticator_) {
+    service_.on_call = [](Exchange& call) {
+      if (AsText(call.request()) != "hold") call.Finish(Code::kOk, call.request());
+    };
+  }
+  RawPeer Enter() {
+    RawPeer peer(server_.endpoint());
+    EXPECT_TRUE(peer.SayHello(ClientIdentity()));
+    return peer;
+  }
+  static FrameHeader Request(std::uint32_t call) {
+    FrameHeader header{.type = FrameType::kRequest, .call = call};
+    header.remaining_us = 10'000'000;
+    return header;
+  }
+  // The server still serves others.
+  void ExpectServes() {
+    RawPeer peer = Enter();
+    peer.SendFrame(Request(5), Bytes("hi"));
+    const auto answer = peer.ReceiveFrame();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(AsText(answer->body), "hi");
+  }
+
+  World world_;
+  TestAuthenticator authenticator_;
+  TestService service_;
+  ServerThread server_;
+};
+
+TEST_F(HostileClient, GarbageInsteadOfAHelloIsClosed) {
+  RawPeer peer(server_.endpoint());
+  peer.Send(Pattern(100'000, 1));
+  EXPECT_TRUE(peer.IsClosed());
+  ExpectServes();
+}
+
+TEST_F(HostileClient, RefusalArrivesBeforeTheClose) {
+  for (const auto& [identity, code] :
+       {std::pair{HmacIdentity("wrong"), Code::kUnauthenticated},
+        std::pair{HmacIdentity("open sesame", TenantId{99}), Code::kUnauthenticated}}) {
+    const auto channel = world_.Connect(server_.endpoint(), identity);
+    ASSERT_FALSE(channel);
+    EXPECT_EQ(channel.error().code(), code);
+  }
+  Identity stranger = ClientIdentity();
+  stranger.cluster.bytes[1] = std::byte{1};
+  EXPECT_EQ(world_.Connect(server_.endpoint(), stranger).error().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(world_.Connect(server_.endpoint(), HmacIdentity("open sesame")));
+}
+
+TEST_F(HostileClient, GarbageAfterTheHelloIsClosed) {
+  RawPeer peer = Enter();
+  peer.Send(Pattern(1000, 2));
+  EXPECT_TRUE(peer.IsClosed());
+  ExpectServes();
+}
+
+TEST_F(HostileClient, SecondRequestInOneSlotIsClosed) {
+  RawPeer peer = Enter();
+  peer.SendFrame(Request(1), Bytes("hold"));
+  peer.SendFrame(Request(1 + kCallSlots), Bytes("hold"));
+  EXPECT_TRUE(peer.IsClosed());
+  service_.AwaitAbandoned(1);
+  ExpectServes();
+}
+
+TEST_F(HostileClient, BulkThatNobodyAskedForIsClosed) {
+  RawPeer peer = Enter();
+  FrameHeader request = Request(1);
+  request.size_a = 100;
+  peer.SendFrame(request, Bytes("hold"));
+  peer.SendFrame({.type = FrameType::kSlice, .call = 1}, Bytes("x"));
+  EXPECT_TRUE(peer.IsClosed());
+  ExpectServes();
+}
+
+TEST_F(HostileClient, BulkBeyondWhatWasAskedForIsClosed) {
+  std::vector<std::byte> got(200, std::byte{0xA5});
+  service_.drop_on_abandoned = false;
+  service_.on_call = [&](Exchange& call) {
+    if (AsText(call.request()) != "hold") return call.Finish(Code::kOk, call.request());
+    const MutableBytes into = MutableBytes(got).first(100);
+    call.ReceivePiece(3, 0, {&into, 1});
+  };
+  RawPeer peer = Enter();
+  FrameHeader request = Request(1);
+  request.size_a = 200;
+  peer.SendFrame(request, Bytes("hold"));
+  EXPECT_EQ(peer.ReceiveFrame()->header.type, FrameType::kPull);
+  FrameHeader slice{.type = FrameType::kSlice, .call = 1, .piece = 3};
+  peer.SendFrame(slice, Pattern(101, 1));
+  EXPECT_TRUE(peer.IsClosed());
+  service_.AwaitMoved(1);
+  EXPECT_NE(service_.moved()[0].code, Code::kOk);
+  ExpectServes();
+  server_.Stop();
+  EXPECT_TRUE(AllAre(got, std::byte{0xA5}));
+}
+
+TEST_F(HostileClient, RequestsBeyondTheLimitAreToldToComeBack) {
+  RawPeer peer = Enter();
+  std::vector<std::byte> request(limits::kRequestBytesMax);
+  std::memcpy(request.data(), "hold", 4);
+  service_.on_call = [](Exchange&) {};
+  for (std::uint32_t n = 0; n < 64; ++n) ASSERT_TRUE(peer.SendFrame(Request(n), request));
+  peer.SendFrame(Request(64), request);
+  const auto answer = peer.ReceiveFrame();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->header.call, 64U);
+  EXPECT_EQ(answer->header.code, Code::kResourceExhausted);
+}
+
+TEST_F(HostileClient, WhoAsksButNeverReadsIsNotReadEither) {
+  RawPeer peer = Enter();
+  const std::vector<std::byte> request = Pattern(4000, 3);
+  // Until both sockets are full: then the server has stopped reading, whatever it holds.
+  timeval patience{0, 300'000};
+  setsockopt(peer.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+  std::uint64_t sent = 0;
+  for (std::uint32_t n = 0; sent < 512 * limits::kMiB; ++n) {
+    if (!peer.SendFrame(Request(n), request)) break;
+    sent += request.size();
+  }
+  EXPECT_LT(sent, 512 * limits::kMiB);
+  ExpectServes();
+}
+
+TEST(Tcp, AHelloThatTakesTooLongIsClosed) {
+  test::TestAuthenticator authenticator;
+  TestService service;
+  kdn::test::ManualClock clock;
+  SystemRandom random;
+  NullLog log;
+  Options options;
+  auto domain = *OpenDomain(options, clock, random, log);
+  auto server = *domain->Listen("127.0.0.1:0", TestCluster(), PeerId{}, service, authenticator);
+  RawPeer peer(server->endpoint());
+  peer.Send(Bytes("KDNH"));
+  pollfd fds{server->WaitFd(), POLLIN, 0};
+  ASSERT_EQ(poll(&fds, 1, 10'000), 1);
+  while (server->Poll() > 0) {
+  }
+  clock.Advance(kHelloTimeout - Duration(1));
+  server->Poll();
+  std::byte byte;
+  EXPECT_EQ(recv(peer.fd(), &byte, 1, MSG_DONTWAIT), -1);
+  clock.Advance(Duration(1));
+  server->Poll();
+  EXPECT_TRUE(peer.IsClosed());
+}
+
+TEST(Tcp, ConnectionsBeyondTheLimitAreClosed) {
+  World world("tcp", {.connections_max = 2});
+  TestAuthenticator authenticator;
+  TestService service;
+  ServerThread server(world.server_domain(), service, authenticator);
+  RawPeer first(server.endpoint());
+  RawPeer second(server.endpoint());
+  EXPECT_TRUE(first.SayHello(ClientIdentity()));
+  EXPECT_TRUE(second.SayHello(ClientIdentity()));
+  RawPeer third(server.endpoint());
+  EXPECT_TRUE(third.IsClosed());
+}
+
+// The connected sockets of this process whose other end is `endpoint`.
+std::vector<int> SocketsTo(const std::string& endpoint) {
+  std::vector<int> found;
+  DIR* folder = opendir("/proc/self/fd");
+  while (const dirent* entry = readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    tcp::Address peer;
+    peer.size = sizeof(peer.storage);
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.size) == 0 &&
+        peer.size >= sizeof(sockaddr_in) && peer.storage.ss_family == AF_INET &&
+        peer.ToString() == endpoint) {
+      found.push_back(fd);
+    }
+  }
+  closedir(folder);
+  return found;
+}
+
+TEST(Tcp, ABrokenConnectionTakesOnlyItsOwnCallsWithIt) {
+  World world("tcp", {.connections = 3});
+  TestAuthenticator authenticator;
+  TestService service;
+  ServerThread server(world.server_domain(), service, authenticator);
+  Client client(*world.Connect(server.endpoint(), ClientIdentity()));
+  for (std::uint64_t tag = 0; tag < 6; ++tag) {
+    Call call;
+    call.tag = tag;
+    call.request = AsBytes("hold");
+    call.deadline = world.In(seconds(10));
+    ASSERT_TRUE(client.channel().Submit(call).ok());
+  }
+  service.AwaitCalls(6);
+  const std::vector<int> sockets = SocketsTo(server.endpoint());
+  ASSERT_EQ(sockets.size(), 3U);
+  shutdown(sockets[1], SHUT_RDWR);
+  service.AwaitAbandoned(2);
+  server.Run([&] {
+    while (Exchange* call = service.Find("hold")) {
+      call->Finish(Code::kOk, {});
+      service.Drop(*call);
+    }
+  });
+  int lost = 0;
+  for (std::uint64_t tag = 0; tag < 6; ++tag) {
+    const Code code = client.AwaitDone(tag).event.code;
+    EXPECT_TRUE(code == Code::kOk || code == Code::kUnavailable);
+    lost += code == Code::kUnavailable ? 1 : 0;
+  }
+  EXPECT_EQ(lost, 2);
+  service.on_call = [](Exchange& call) { call.Finish(Code::kOk, {}); };
+  Call call;
+  call.tag = 9;
+  call.deadline = world.In(seconds(10));
+  EXPECT_TRUE(client.channel().Submit(call).ok());
+  EXPECT_EQ(client.AwaitDone(9).event.code, Code::kOk);
+}
+
+TEST(Tcp, PlaintextOffLoopbackMustBeAskedFor) {
+  World world("tcp");
+  TestAuthenticator authenticator;
+  TestService service;
+  const auto server =
+      world.server_domain().Listen("0.0.0.0:0", TestCluster(), PeerId{}, service, authenticator);
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code(), Code::kFailedPrecondition);
+  const auto channel = world.Connect("192.0.2.1:7400", HmacIdentity("open sesame"));
+  ASSERT_FALSE(channel);
+  EXPECT_EQ(channel.error().code(), Code::kFailedPrecondition);
+  World insecure("tcp", {.insecure = true});
+  EXPECT_TRUE(insecure.server_domain().Listen("0.0.0.0:0", TestCluster(), PeerId{}, service,
+                                              authenticator));
+  EXPECT_EQ(insecure.Connect("192.0.2.1:7400", ClientIdentity()).error().code(),
+            Code::kFailedPrecondition);
+}
+
+TEST(Tcp, NobodyThereIsUnavailable) {
+  World world("tcp");
+  const std::string endpoint = RawListener().endpoint();
+  EXPECT_EQ(world.Connect(endpoint, ClientIdentity()).error().code(), Code::kUnavailable);
+}
+
+TEST(Tcp, SilentServerIsUnavailableAtTheDeadline) {
+  World world("tcp");
+  const RawListener listener;
+  const auto channel = world.client_domain().Connect(listener.endpoint(), ClientIdentity(),
+                                                     world.In(std::chrono::milliseconds(30)));
+  ASSERT_FALSE(channel);
+  EXPECT_EQ(channel.error().code(), Code::kUnavailable);
+}
+
+TEST(Tcp, EndpointsAreReadStrictly) {
+  for (const char* wrong : {"", "host", ":1", "host:", "127.0.0.1:http"}) {
+    EXPECT_EQ(tcp::Resolve(wrong).error().code(), Code::kInvalidArgument) << wrong;
+  }
+  EXPECT_EQ(tcp::Resolve("127.0.0.1:80")->ToString(), "127.0.0.1:80");
+  EXPECT_EQ(tcp::Resolve("[::1]:80")->ToString(), "[::1]:80");
+  EXPECT_TRUE(tcp::Resolve("[::1]:80")->IsLoopback());
+  EXPECT_FALSE(tcp::Resolve("128.0.0.1:80")->IsLoopback());
+}
+
+TEST(Registry, UnknownKindIsRefusedWithWhatThereIs) {
+  SteadyClock clock;
+  SystemRandom random;
+  NullLog log;
+  const auto domain = OpenDomain({.kind = "pigeon"}, clock, random, log);
+  ASSERT_FALSE(domain);
+  EXPECT_EQ(domain.error().code(), Code::kNotFound);
+  EXPECT_NE(domain.error().message().find("tcp, loopback"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace kdn::transport::test
