@@ -45,7 +45,7 @@ std::string GoldenName(DType dtype) {
 std::vector<GoldenDamage> GoldenDamages() {
   using Tile = std::vector<std::byte>;
   return {
-      {"broken_truncated.bin", [](Tile& tile) { tile.resize(tile.size() - 16); }},
+      {"broken_truncated.bin", [](Tile& tile) { tile.erase(tile.end() - 16, tile.end()); }},
       {"broken_extended.bin", [](Tile& tile) { tile.resize(tile.size() + 16); }},
       {"broken_sharing.bin", [](Tile& tile) { tile[0] = std::byte{2}; }},
       {"broken_mode.bin", [](Tile& tile) { tile[kMode] = std::byte{3}; }},
