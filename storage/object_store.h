@@ -153,8 +153,9 @@ class ObjectStore {
   // as durable as the write mode says; kNotFound if there is no such put or its digest differs;
   // kAlreadyExists, which is success, for a commit told twice and for an object that has to give
   // way: of two visible objects with one key and part, the one of better provenance stays, the
-  // newer of equals. On any other code the put stays open, and may be committed again, until it
-  // expires.
+  // newer of equals. kResourceExhausted if the disk is full, or was too slow for the dirty bytes
+  // until the put expired. On any other code the put stays open, and may be committed again, until
+  // it expires.
   virtual void Commit(const ObjectId& id, const ObjectDigest& digest, std::uint64_t tag) = 0;
 
   // -- Reads ---------------------------------------------------------------------------------

@@ -88,7 +88,12 @@ void Store::PumpCommits() {
     }
     const std::size_t bytes = put->block->size();
     // One object may exceed the bound alone, or it could never be stored.
-    if (dirty_bytes_ > 0 && dirty_bytes_ + bytes > options_.dirty_bytes_max) return;
+    if (dirty_bytes_ > 0 && dirty_bytes_ + bytes > options_.dirty_bytes_max) {
+      if (put->expires > env_.clock.Now()) return;
+      CompletePut(*put, Code::kResourceExhausted);
+      waiting_commits_.pop_front();
+      continue;
+    }
     waiting_commits_.pop_front();
     Record& record = MakeVisible(*put, {});
     record.dirty_bytes = bytes;

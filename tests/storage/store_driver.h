@@ -4,6 +4,7 @@
 // Thread-safety: not safe; caller synchronises.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -59,6 +60,8 @@ class StoreDriver {
   // Polls once and keeps what comes for Wait(). True if that tag has come.
   bool PollFor(std::uint64_t tag);
   std::uint64_t NextTag() { return ++last_tag_; }
+  // Called whenever Wait() has to wait, where time and the disk move on this thread only.
+  void PumpWith(std::function<void()> pump) { pump_ = std::move(pump); }
   // Ends the store as a crash would, without Close().
   void Reset() { store_.reset(); }
 
@@ -72,6 +75,7 @@ class StoreDriver {
   std::unique_ptr<ObjectStore> store_;
   std::uint64_t last_tag_ = 0;
   std::vector<Completion> kept_;
+  std::function<void()> pump_;
 };
 
 }  // namespace kdn::storage::test
