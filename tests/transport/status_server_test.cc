@@ -71,6 +71,15 @@ TEST(StatusServer, OffLoopbackMustBeAskedFor) {
   EXPECT_TRUE(StatusServer::Start("0.0.0.0:0", metrics, [] { return true; }, true));
 }
 
+TEST(StatusServer, EndpointsAreReadStrictly) {
+  const MetricRegistry metrics;
+  for (const char* wrong : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "example.org:80"}) {
+    const auto server = StatusServer::Start(wrong, metrics, [] { return true; });
+    ASSERT_FALSE(server) << wrong;
+    EXPECT_EQ(server.error().code(), Code::kInvalidArgument) << wrong;
+  }
+}
+
 TEST(StatusServer, APortInUseIsReported) {
   const MetricRegistry metrics;
   const auto first = StatusServer::Start("127.0.0.1:0", metrics, [] { return true; });

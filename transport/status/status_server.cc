@@ -1,14 +1,17 @@
 #include "transport/status/status_server.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <future>
 #include <utility>
-
-#include "transport/tcp/socket.h"
 
 namespace kdn::transport::status {
 namespace {
@@ -37,13 +40,57 @@ bool IsRead(mg_connection* connection) {
   return std::strcmp(method, "GET") == 0 || std::strcmp(method, "HEAD") == 0;
 }
 
+// Connects to this machine's `port` and hangs up.
+void Knock(std::uint16_t port, bool v6) {
+  sockaddr_in at4{};
+  at4.sin_family = AF_INET;
+  at4.sin_port = htons(port);
+  at4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 at6{};
+  at6.sin6_family = AF_INET6;
+  at6.sin6_port = htons(port);
+  at6.sin6_addr = in6addr_loopback;
+  const int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  const auto* at = v6 ? reinterpret_cast<sockaddr*>(&at6) : reinterpret_cast<sockaddr*>(&at4);
+  (void)connect(fd, at, v6 ? sizeof(at6) : sizeof(at4));
+  close(fd);
+}
+
+// `endpoint` with its host as a number, as the library wants it.
+Result<std::string> NumericEndpoint(std::string_view endpoint, bool insecure) {
+  const std::size_t colon = endpoint.rfind(':');
+  const std::string given(endpoint.substr(0, colon));
+  const std::string host = given == "localhost" ? "127.0.0.1" : given;
+  const std::string port(colon == std::string_view::npos ? "" : endpoint.substr(colon + 1));
+  const bool v6 = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  in_addr v4_address{};
+  in6_addr v6_address{};
+  const bool numeric =
+      v6 ? inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6_address) == 1
+         : inet_pton(AF_INET, host.c_str(), &v4_address) == 1;
+  std::uint16_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (!numeric || error != std::errc() || end != port.data() + port.size()) {
+    return Error(Code::kInvalidArgument,
+                 "'" + std::string(endpoint) + "' is no endpoint; expected an address and a port");
+  }
+  const bool loopback = v6 ? IN6_IS_ADDR_LOOPBACK(&v6_address) != 0
+                           : (ntohl(v4_address.s_addr) >> 24) == IN_LOOPBACKNET;
+  if (!loopback && !insecure) {
+    return Error(Code::kFailedPrecondition,
+                 host + " is not a loopback address; status off loopback needs insecure = true");
+  }
+  return host + ":" + port;
+}
+
 class CivetStatusServer final : public StatusServer {
  public:
   CivetStatusServer(const MetricRegistry& metrics, std::function<bool()> ready)
       : metrics_(metrics), ready_(std::move(ready)) {}
   ~CivetStatusServer() override;
 
-  Status Listen(const tcp::Address& address);
+  Status Listen(const std::string& at);
   [[nodiscard]] std::string endpoint() const override { return endpoint_; }
 
  private:
@@ -69,22 +116,19 @@ class CivetStatusServer final : public StatusServer {
   std::function<bool()> ready_;
   mg_context* context_ = nullptr;
   std::string endpoint_;
+  std::uint16_t port_ = 0;
+  bool v6_ = false;
 };
 
 // The library looks whether it shall stop each time somebody connects, else every two seconds.
 CivetStatusServer::~CivetStatusServer() {
   if (context_ == nullptr) return;
-  const SteadyClock clock;
   std::future<void> stopped =
       std::async(std::launch::async, [context = context_] { mg_stop(context); });
-  const auto address = tcp::Resolve(endpoint_);
-  while (stopped.wait_for(kKnockInterval) == std::future_status::timeout) {
-    if (address) (void)tcp::Dial(*address, {}, clock, clock.Now() + kKnockInterval);
-  }
+  while (stopped.wait_for(kKnockInterval) == std::future_status::timeout) Knock(port_, v6_);
 }
 
-Status CivetStatusServer::Listen(const tcp::Address& address) {
-  const std::string at = address.ToString();
+Status CivetStatusServer::Listen(const std::string& at) {
   const std::array<const char*, 9> options = {"listening_ports",
                                               at.c_str(),
                                               "num_threads",
@@ -99,7 +143,9 @@ Status CivetStatusServer::Listen(const tcp::Address& address) {
   if (context_ == nullptr) return Status(Code::kUnavailable, "cannot serve status at " + at);
   mg_server_port port{};
   mg_get_server_ports(context_, 1, &port);
-  endpoint_ = at.substr(0, at.rfind(':') + 1) + std::to_string(port.port);
+  port_ = static_cast<std::uint16_t>(port.port);
+  v6_ = at.front() == '[';
+  endpoint_ = at.substr(0, at.rfind(':') + 1) + std::to_string(port_);
   mg_set_request_handler(context_, "/metrics$", OnMetrics, this);
   mg_set_request_handler(context_, "/healthz$", OnHealth, this);
   mg_set_request_handler(context_, "/readyz$", OnReady, this);
@@ -112,15 +158,9 @@ Result<std::unique_ptr<StatusServer>> StatusServer::Start(std::string_view endpo
                                                           const MetricRegistry& metrics,
                                                           std::function<bool()> ready,
                                                           bool insecure) {
-  KDN_ASSIGN_OR_RETURN(const tcp::Address address, tcp::Resolve(endpoint));
-  if (!insecure && !address.IsLoopback()) {
-    return Error(Code::kFailedPrecondition,
-                 address.ToString() +
-                     " is not a loopback address; status off loopback needs "
-                     "insecure = true");
-  }
+  KDN_ASSIGN_OR_RETURN(const std::string at, NumericEndpoint(endpoint, insecure));
   auto server = std::make_unique<CivetStatusServer>(metrics, std::move(ready));
-  if (Status listening = server->Listen(address); !listening.ok()) {
+  if (Status listening = server->Listen(at); !listening.ok()) {
     return std::unexpected(listening);
   }
   return server;

@@ -18,10 +18,11 @@ namespace kdn::transport::status {
 
 class StatusServer {
  public:
-  // Serves at "host:port" until it is destroyed; the host must be a loopback address unless
-  // `insecure`. Port 0: one that is free. `ready` says whether the daemon can do its work; it must
-  // not block. `metrics` and what `ready` refers to outlive the server. kInvalidArgument for an
-  // endpoint that is none, kFailedPrecondition off loopback, kUnavailable if it cannot listen.
+  // Serves at "address:port" until it is destroyed; the address is a number or "localhost", and on
+  // loopback unless `insecure`. Port 0: one that is free. `ready` says whether the daemon can do
+  // its work; it must not block. `metrics` and what `ready` refers to outlive the server.
+  // kInvalidArgument for an endpoint that is none, kFailedPrecondition off loopback, kUnavailable
+  // if it cannot listen.
   [[nodiscard]] static Result<std::unique_ptr<StatusServer>> Start(std::string_view endpoint,
                                                                    const MetricRegistry& metrics,
                                                                    std::function<bool()> ready,
