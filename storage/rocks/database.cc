@@ -121,16 +121,17 @@ Status Database::Open() {
     return Status(Code::kFailedPrecondition, "cannot make " + folder_ + ": " + error.message());
   }
   KDN_RETURN_IF_ERROR(LockFolder());
-  return OpenDatabase();
+  return OpenDatabase(/*compactions=*/true);
 }
 
-Status Database::OpenDatabase() {
+Status Database::OpenDatabase(bool compactions) {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const LevelInfo& info : Levels()) {
     families.emplace_back(std::string(info.name), FamilyOptions(/*blobs=*/true));
   }
   families.emplace_back("objects", FamilyOptions(/*blobs=*/false));
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(/*blobs=*/false));
+  for (auto& family : families) family.options.disable_auto_compactions = !compactions;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
@@ -159,11 +160,12 @@ Status Database::Close() {
   return status;
 }
 
-Status Database::Get(Family family, std::string_view key, rocksdb::PinnableSlice& value) {
+Status Database::Get(Family family, std::string_view key, rocksdb::PinnableSlice& value,
+                     bool verify) {
   const std::shared_lock lock(open_);
   if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
   rocksdb::ReadOptions options;
-  options.verify_checksums = false;
+  options.verify_checksums = verify;
   return FromRocks(db_->Get(options, Handle(family), key, &value));
 }
 
@@ -178,18 +180,36 @@ Status Database::ForEach(Family family, const Visitor& visit) {
 }
 
 Status Database::Write(bool sync, const std::function<void(Batch&)>& fill) {
-  if (write_failed_.load()) KDN_RETURN_IF_ERROR(Recover());
+  Status status;
+  // Damage that was met in the background says nothing about this write: it is tried again.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (write_failed_.load()) KDN_RETURN_IF_ERROR(Recover());
+    const std::shared_lock lock(open_);
+    if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+    rocksdb::WriteBatch writes;
+    Batch batch(writes, families_);
+    fill(batch);
+    if (!batch.status().ok()) return FromRocks(batch.status());
+    rocksdb::WriteOptions options;
+    options.sync = sync;
+    const rocksdb::Status written = db_->Write(options, &writes);
+    if (written.ok()) return {};
+    damaged_ = written.IsCorruption();
+    write_failed_ = true;
+    status = FromRocks(written);
+    if (status.code() != Code::kDataLoss) break;
+  }
+  return status;
+}
+
+bool Database::TakeMending() {
+  return to_mend_.exchange(false);
+}
+
+void Database::MendDone() {
   const std::shared_lock lock(open_);
-  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
-  rocksdb::WriteBatch writes;
-  Batch batch(writes, families_);
-  fill(batch);
-  if (!batch.status().ok()) return FromRocks(batch.status());
-  rocksdb::WriteOptions options;
-  options.sync = sync;
-  const rocksdb::Status written = db_->Write(options, &writes);
-  if (!written.ok()) write_failed_ = true;
-  return FromRocks(written);
+  if (db_ == nullptr) return;
+  static_cast<void>(db_->EnableAutoCompaction({families_.begin(), families_.end()}));
 }
 
 // Whether the disk takes bytes again. Asked of the disk and not of RocksDB, which treats a resume
@@ -220,7 +240,9 @@ Status Database::Recover() {
   // Fatal to this instance, but not to what is on disk: reads wait while it is opened anew.
   const std::unique_lock lock(open_);
   static_cast<void>(CloseDatabase());
-  KDN_RETURN_IF_ERROR(OpenDatabase());
+  const bool damaged = damaged_.exchange(false);
+  KDN_RETURN_IF_ERROR(OpenDatabase(/*compactions=*/!damaged));
+  if (damaged) to_mend_ = true;
   write_failed_ = false;
   return {};
 }

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,8 +47,10 @@ class Database {
   // Syncs, and lets go of the folder. Does nothing the second time.
   Status Close();
 
-  // Blobs are read without RocksDB's own checksums: ours are verified, eight times as fast.
-  Status Get(Family family, std::string_view key, rocksdb::PinnableSlice& value);
+  // Values are read without RocksDB's own checksums unless `verify`: ours are verified, eight times
+  // as fast.
+  Status Get(Family family, std::string_view key, rocksdb::PinnableSlice& value,
+             bool verify = false);
 
   // What `fill` puts into the batch is written as one. After an error, first tries to make the
   // database take writes again; while the disk refuses them, that fails and nothing else happens.
@@ -69,13 +72,20 @@ class Database {
   };
   Status Write(bool sync, const std::function<void(Batch&)>& fill);
 
+  // Compaction has met damaged values, which RocksDB never gets past: until they are deleted and
+  // MendDone() is called there is none, and space does not come back. TakeMending() is true for one
+  // caller only, who has to see to it.
+  [[nodiscard]] bool to_mend() const { return to_mend_.load(); }
+  bool TakeMending();
+  void MendDone();
+
   // Every key of a family in order. Ends with kDataLoss where the family is damaged.
   using Visitor = std::function<void(std::string_view key, std::string_view value)>;
   Status ForEach(Family family, const Visitor& visit);
 
  private:
   Status LockFolder();
-  Status OpenDatabase();
+  Status OpenDatabase(bool compactions);
   Status CloseDatabase();
   Status Probe();
   Status Recover();
@@ -87,6 +97,9 @@ class Database {
   rocksdb::Env* const env_;
   int lock_fd_ = -1;
   std::atomic<bool> write_failed_{false};  // since the database last took a write
+
+  std::atomic<bool> damaged_{false};  // a write failed for damage met in the background
+  std::atomic<bool> to_mend_{false};
 
   std::mutex recovering_;
   // Held shared by whoever uses what follows, alone while it is exchanged.

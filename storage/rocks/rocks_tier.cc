@@ -86,6 +86,10 @@ class RocksTier final : public DiskTier {
  private:
   Status CheckFormat();
   Result<rocks::DecodedRecord> GetRecord(const std::string& name);
+  Status Commit(bool sync, const std::function<void(rocks::Database::Batch&)>& fill);
+  // Deletes every object of which a value is damaged.
+  void Mend();
+  bool IsDamaged(const ObjectId& id);
 
   const DiskOptions options_;
   rocks::Database db_;
@@ -166,7 +170,7 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
   const std::uint64_t writing = bytes_writing_.fetch_add(bytes) + bytes;
   Status status(Code::kResourceExhausted, "the disk tier is full");
   if (options_.bytes_max == 0 || bytes_used_.load() + writing <= options_.bytes_max) {
-    status = db_.Write(options_.sync, fill);
+    status = Commit(options_.sync, fill);
   }
   if (status.ok()) bytes_used_ += bytes;
   bytes_writing_ -= bytes;
@@ -211,7 +215,7 @@ Status RocksTier::Delete(const ObjectId& id, LevelSet levels) {
   const LevelSet deleted = record->levels & levels;
   const bool all = deleted == record->levels;
   // Not synced: should a delete get lost in a crash of the machine, what comes back is intact.
-  KDN_RETURN_IF_ERROR(db_.Write(/*sync=*/false, [&](rocks::Database::Batch& batch) {
+  KDN_RETURN_IF_ERROR(Commit(/*sync=*/false, [&](rocks::Database::Batch& batch) {
     std::string key = name;
     LevelSet left = record->levels;
     for (const LevelInfo& info : Levels()) {
@@ -249,8 +253,45 @@ Status RocksTier::Scan(const Visitor& visit) {
   return Status(Code::kDataLoss, std::to_string(damaged) + " damaged records left out");
 }
 
+Status RocksTier::Commit(bool sync, const std::function<void(rocks::Database::Batch&)>& fill) {
+  Status status = db_.Write(sync, fill);
+  // With a full queue, a later write will find it still to be done.
+  if (db_.to_mend()) static_cast<void>(pool_->Post([this] { Mend(); }));
+  return status;
+}
+
+void RocksTier::Mend() {
+  if (!db_.TakeMending()) return;
+  std::vector<ObjectId> objects;
+  static_cast<void>(
+      Scan([&](const ObjectId& id, const ObjectHeader&, LevelSet) { objects.push_back(id); }));
+  // The stores over this tier find them gone when they read them next: a miss.
+  for (const ObjectId& id : objects) {
+    if (IsDamaged(id)) static_cast<void>(Delete(id, kAllLevels));
+  }
+  db_.MendDone();
+}
+
+bool RocksTier::IsDamaged(const ObjectId& id) {
+  std::string key = rocks::NameKey(id);
+  const auto record = GetRecord(key);
+  if (!record) return false;
+  rocksdb::PinnableSlice value;
+  for (const LevelInfo& info : Levels()) {
+    if (!record->levels.Has(info.level)) continue;
+    const std::uint32_t count = rocks::SliceCount(SegmentBytes(record->header, info.level));
+    for (std::uint32_t slice = 0; slice < count; ++slice) {
+      rocks::SetSlice(key, slice);
+      value.Reset();
+      const Status got = db_.Get(rocks::FamilyOf(info.level), key, value, /*verify=*/true);
+      if (got.code() == Code::kDataLoss || got.code() == Code::kNotFound) return true;
+    }
+  }
+  return false;
+}
+
 Status RocksTier::PutValue(std::string_view name, ConstBytes value) {
-  return db_.Write(/*sync=*/true, [&](rocks::Database::Batch& batch) {
+  return Commit(/*sync=*/true, [&](rocks::Database::Batch& batch) {
     batch.Put(rocks::Family::kDefault, std::string(kValuePrefix).append(name), AsText(value));
   });
 }
