@@ -1,0 +1,92 @@
+#include "client/admin/coordinator_rpc.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+namespace kdn::admin {
+namespace {
+
+// A page of contexts or a context's locations may be long.
+constexpr int kMessageBytesMax = 64 << 20;
+
+std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  // The tool runs on the machine it asks: a proxy from the environment has no place in between.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace
+
+CoordinatorRpc::CoordinatorRpc(std::string endpoint, std::chrono::milliseconds timeout)
+    : endpoint_(std::move(endpoint)), timeout_(timeout) {
+  const auto channel = ChannelTo(endpoint_);
+  admin_ = v1::Admin::NewStub(channel);
+  contexts_ = v1::Contexts::NewStub(channel);
+  directory_ = v1::Directory::NewStub(channel);
+}
+
+Status CoordinatorRpc::StatusOf(const grpc::Status& status) const {
+  if (status.ok()) return {};
+  const Code code = CodeFromNumber(static_cast<std::uint8_t>(status.error_code()));
+  if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
+    return Status(code, "no coordinator answers at " + endpoint_ +
+                            ". Is it running, and is [admin] grpc its gRPC endpoint?");
+  }
+  return Status(code, status.error_message());
+}
+
+void CoordinatorRpc::Bound(grpc::ClientContext& context) const {
+  context.set_deadline(std::chrono::system_clock::now() + timeout_);
+}
+
+Result<v1::StatusResponse> CoordinatorRpc::GetStatus() const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::StatusResponse response;
+  const Status status = StatusOf(admin_->Status(&context, v1::StatusRequest(), &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Result<v1::NodesResponse> CoordinatorRpc::Nodes() const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::NodesResponse response;
+  const Status status = StatusOf(admin_->Nodes(&context, v1::NodesRequest(), &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Result<v1::ListContextsResponse> CoordinatorRpc::ListContexts(
+    const v1::ListContextsRequest& request) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::ListContextsResponse response;
+  const Status status = StatusOf(contexts_->List(&context, request, &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Result<v1::WhereResponse> CoordinatorRpc::Where(const v1::WhereRequest& request) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::WhereResponse response;
+  const Status status = StatusOf(directory_->Where(&context, request, &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Status CoordinatorRpc::Verify(
+    const v1::VerifyRequest& request,
+    const std::function<void(const v1::VerifyProgress&)>& progress) const {
+  grpc::ClientContext context;
+  const auto reader = admin_->Verify(&context, request);
+  v1::VerifyProgress message;
+  while (reader->Read(&message)) progress(message);
+  return StatusOf(reader->Finish());
+}
+
+}  // namespace kdn::admin

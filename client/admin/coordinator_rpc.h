@@ -1,0 +1,45 @@
+// The coordinator's gRPC services as the verbs use them: one call each, with a deadline, errors as
+// Status with a sentence that says what to do.
+//
+// Thread-safety: safe.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "kdn/v1/admin.grpc.pb.h"
+#include "kdn/v1/contexts.grpc.pb.h"
+#include "kdn/v1/directory.grpc.pb.h"
+
+namespace kdn::admin {
+
+class CoordinatorRpc {
+ public:
+  CoordinatorRpc(std::string endpoint, std::chrono::milliseconds timeout);
+
+  [[nodiscard]] Result<v1::StatusResponse> GetStatus() const;
+  [[nodiscard]] Result<v1::NodesResponse> Nodes() const;
+  [[nodiscard]] Result<v1::ListContextsResponse> ListContexts(
+      const v1::ListContextsRequest& request) const;
+  [[nodiscard]] Result<v1::WhereResponse> Where(const v1::WhereRequest& request) const;
+  // Calls `progress` for every message; the last has `done`. No deadline: objects take their time.
+  [[nodiscard]] Status Verify(const v1::VerifyRequest& request,
+                              const std::function<void(const v1::VerifyProgress&)>& progress) const;
+
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+
+ private:
+  [[nodiscard]] Status StatusOf(const grpc::Status& status) const;
+  void Bound(grpc::ClientContext& context) const;
+
+  std::string endpoint_;
+  std::chrono::milliseconds timeout_;
+  std::unique_ptr<v1::Admin::Stub> admin_;
+  std::unique_ptr<v1::Contexts::Stub> contexts_;
+  std::unique_ptr<v1::Directory::Stub> directory_;
+};
+
+}  // namespace kdn::admin
