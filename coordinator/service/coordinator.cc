@@ -20,6 +20,7 @@
 #include "coordinator/service/rpc/membership_service.h"
 #include "coordinator/tenants.h"
 #include "transport/channel.h"
+#include "transport/status/status_server.h"
 
 namespace kdn::coordinator {
 namespace {
@@ -56,6 +57,7 @@ struct Coordinator::Impl {
   explicit Impl(Random& random_source) : random(random_source) {}
   // Questions of gRPC's threads are answered before the threads are waited for.
   ~Impl() {
+    status.reset();
     if (loop != nullptr) loop->Stop();
     if (grpc != nullptr) grpc->Shutdown(std::chrono::system_clock::now() + kGrpcGrace);
   }
@@ -63,6 +65,7 @@ struct Coordinator::Impl {
   Status OpenState(const CoordinatorConfig& config);
   Status StartLoop(const CoordinatorConfig& config, const Clock& clock, Log& log);
   Status StartGrpc(const CoordinatorConfig& config);
+  Status StartStatus(const CoordinatorConfig& config);
 
   Random& random;
   MetricRegistry metrics;
@@ -75,6 +78,7 @@ struct Coordinator::Impl {
   std::vector<std::unique_ptr<grpc::Service>> services;
   std::unique_ptr<grpc::Server> grpc;
   std::string grpc_endpoint;
+  std::unique_ptr<transport::status::StatusServer> status;  // null: none
   std::string status_endpoint;
 };
 
@@ -150,6 +154,16 @@ Status Coordinator::Impl::StartGrpc(const CoordinatorConfig& config) {
   return Status();
 }
 
+Status Coordinator::Impl::StartStatus(const CoordinatorConfig& config) {
+  if (config.status_listen.empty()) return Status();
+  auto started = transport::status::StatusServer::Start(
+      config.status_listen, metrics, [this] { return loop->ready(); }, config.insecure);
+  if (!started) return started.error();
+  status = std::move(*started);
+  status_endpoint = status->endpoint();
+  return Status();
+}
+
 Coordinator::Coordinator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Coordinator::~Coordinator() = default;
 
@@ -162,11 +176,13 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorConfig&
     return std::unexpected(status);
   }
   if (Status status = impl->StartGrpc(config); !status.ok()) return std::unexpected(status);
+  if (Status status = impl->StartStatus(config); !status.ok()) return std::unexpected(status);
   log.Write(LogLevel::kInfo, "coordinator started",
             {{"cluster", ToHex(impl->state.cluster)},
              {"epoch", std::to_string(static_cast<std::uint32_t>(impl->state.epoch))},
              {"endpoint", impl->loop->endpoint()},
              {"grpc_endpoint", impl->grpc_endpoint},
+             {"status_endpoint", impl->status_endpoint},
              {"tenants", std::to_string(impl->state.tenants.size())},
              {"contexts", std::to_string(impl->state.contexts.size())}});
   return std::unique_ptr<Coordinator>(new Coordinator(std::move(impl)));

@@ -51,6 +51,7 @@ Status CoreLoop::Start(const std::string& endpoint) {
 
 void CoreLoop::Stop() {
   if (!thread_.joinable()) return;
+  ready_ = false;
   events_.Close();
   mailbox_.PostAnswer([this] { stopping_ = true; });
   thread_.join();
@@ -170,6 +171,7 @@ void CoreLoop::Tick() {
   Act();
   core_->directory().WatchChanges(events_.HasWatchers());
   core_metrics_.Publish(*core_);
+  ready_ = core_->membership().InventoriesComplete(around_.clock.Now());
   links_->Keep([this](const std::string& endpoint) {
     return std::ranges::any_of(core_->membership().nodes(), [&](const auto& entry) {
       const NodeState& node = entry.second;

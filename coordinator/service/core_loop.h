@@ -68,6 +68,8 @@ class CoreLoop {
                                                           wire::Buffer request,
                                                           std::chrono::milliseconds timeout);
 
+  // Whether the directory is as complete as it will become without further puts.
+  [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] EventHub& events() { return events_; }
   [[nodiscard]] TimePoint began() const { return began_; }
   [[nodiscard]] const Clock& clock() const { return around_.clock; }
@@ -96,7 +98,8 @@ class CoreLoop {
   std::vector<Mailbox::Task> tasks_;           // being done; reused
   std::vector<int> wait_fds_;
   TimePoint next_tick_;
-  std::atomic<bool> stopping_{false};
+  bool stopping_ = false;  // of the loop's thread
+  std::atomic<bool> ready_{false};
   std::unique_ptr<NodeLinks> links_;
   std::unique_ptr<MetaWriter> writer_;
   std::thread thread_;
