@@ -17,15 +17,21 @@ namespace {
 
 constexpr std::size_t kTileOverheadMax = 64;
 
+// An engine's memory and where the chunk stands in it.
+struct Memory {
+  const PagedKv& kv;
+  const BlockTables& blocks;
+  const ChunkPlace& place;
+};
+
 // One tile's values in paged memory.
 class TileMemory {
  public:
-  TileMemory(const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
-             const TilePlace& tile, const Range& heads)
-      : pool_(kv.pools[tile.group]),
+  TileMemory(const Memory& memory, const TilePlace& tile, const Range& heads)
+      : pool_(memory.kv.pools[tile.group]),
         map_(pool_.planes[tile.plane]),
-        blocks_(blocks.tables[tile.group]),
-        place_(place),
+        blocks_(memory.blocks.tables[tile.group]),
+        place_(memory.place),
         tile_(tile),
         heads_(heads) {}
 
@@ -40,6 +46,12 @@ class TileMemory {
     return {pool_, map_, blocks_, place_, map_.base[LayerOf(strip)] + head * map_.head_stride};
   }
   [[nodiscard]] Status Check() const { return CheckPlace(pool_, blocks_, place_); }
+  // How many of the strips are held.
+  [[nodiscard]] std::size_t HeldStrips() const {
+    std::size_t held = 0;
+    for (std::size_t s = 0; s < tile_.shape.strips(); ++s) held += Holds(s) ? 1 : 0;
+    return held;
+  }
   [[nodiscard]] RowFormat format() const {
     return {.dtype = tile_.shape.dtype, .head_size = tile_.shape.head_size};
   }
@@ -60,8 +72,9 @@ class TileMemory {
   Range heads_;
 };
 
-Status CheckMemory(const ModelSpec& spec, const PagedKv& kv, const BlockTables& blocks) {
-  if (kv.pools.size() != spec.groups.size() || blocks.tables.size() != spec.groups.size()) {
+Status CheckMemory(const ModelSpec& spec, const Memory& memory) {
+  const std::size_t groups = spec.groups.size();
+  if (memory.kv.pools.size() != groups || memory.blocks.tables.size() != groups) {
     return Status(Code::kInvalidArgument, "one pool and one block table are needed per KV group");
   }
   return Status();
@@ -97,34 +110,91 @@ TileEntry EncodeTile(const Kernels& kernels, const TileShape& shape, const TileM
   return entry;
 }
 
-Status CheckEncodable(const ModelSpec& spec, const ObjectHeader& header, const PagedKv& kv,
-                      const BlockTables& blocks, const ChunkPlace& place) {
-  if (header.levels_encoded != LevelSet(Level::kExact)) {
-    return Status(Code::kUnimplemented, "this codec writes level exact standing alone only");
-  }
-  if (header.token_count != place.token_count) {
-    return Status(Code::kInvalidArgument, "the place has not as many tokens as the header says");
-  }
-  KDN_RETURN_IF_ERROR(CheckHeader(spec, header));
-  return CheckMemory(spec, kv, blocks);
+Status DoesNotDecode() {
+  return Status(Code::kDataLoss, "a tile does not decode");
 }
 
-// What Encode() and EncodedBytesMax() agree on: the tiles of the part and the most they take.
+Status DecodeRaw(const TileShape& shape, ConstBytes bytes, const TileMemory& memory) {
+  if (bytes.size() != shape.raw_bytes()) return DoesNotDecode();
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    if (!memory.Holds(s)) continue;
+    ScatterValues(memory.format(), bytes.data() + s * shape.strip_bytes(), memory.Rows(s));
+  }
+  return Status();
+}
+
+Status DecodePlanes(const Kernels& kernels, const TileShape& shape, ConstBytes bytes,
+                    const TileMemory& memory, std::vector<std::byte>& scratch_memory) {
+  Scratch scratch(scratch_memory, Scratch::Room<std::uint8_t>(shape.strips()) +
+                                      Scratch::Room<ConstPlanePointers>(shape.strips()) +
+                                      DecodePlanesRoom(shape));
+  const auto wanted = scratch.Take<std::uint8_t>(shape.strips());
+  for (std::size_t s = 0; s < wanted.size(); ++s) wanted[s] = memory.Holds(s) ? 1 : 0;
+  const auto strips = scratch.Take<ConstPlanePointers>(shape.strips());
+  if (!DecodeBytePlanes(kernels, shape, bytes, wanted, scratch, strips)) return DoesNotDecode();
+  // Nothing has been written yet and nothing can fail from here on.
+  for (std::size_t s = 0; s < wanted.size(); ++s) {
+    if (wanted[s] == 0) continue;
+    ScatterPlanes(kernels, memory.format(), strips[s], memory.Rows(s));
+  }
+  return Status();
+}
+
+// The tiles of a part and the most bytes that its object takes.
+struct PlannedTile {
+  TileCoordinates at;
+  TilePlace place;
+};
 struct EncodePlan {
-  std::vector<TileCoordinates> tiles;
+  std::vector<PlannedTile> tiles;
+  std::size_t front_bytes = 0;  // header and index
   std::size_t bytes_max = 0;
 };
 
-EncodePlan PlanEncode(const ModelSpec& spec, const ObjectHeader& header) {
-  EncodePlan plan{.tiles = TilesOf(spec, header, Level::kExact)};
-  plan.bytes_max = kObjectHeaderBytes + kIndexHeadBytes + kIndexTailBytes;
-  for (const TileCoordinates& at : plan.tiles) {
-    plan.bytes_max += kTileEntryBytes + kTileOverheadMax;
-    if (const Result<TilePlace> tile = PlaceOf(spec, header, at)) {
-      plan.bytes_max += tile->shape.raw_bytes();
-    }
+Result<EncodePlan> PlanEncode(const ModelSpec& spec, const ObjectHeader& header) {
+  if (header.levels_encoded != LevelSet(Level::kExact)) {
+    return Error(Code::kUnimplemented, "this codec writes level exact standing alone only");
+  }
+  if (Status status = CheckHeader(spec, header); !status.ok()) return std::unexpected(status);
+  EncodePlan plan;
+  std::size_t tile_bytes = 0;
+  for (const TileCoordinates& at : TilesOf(spec, header, Level::kExact)) {
+    const Result<TilePlace> place = PlaceOf(spec, header, at);
+    if (!place) return Error(Code::kInvalidArgument, place.error().message());
+    tile_bytes += place->shape.raw_bytes() + kTileOverheadMax;
+    plan.tiles.push_back({.at = at, .place = *place});
+  }
+  plan.front_bytes =
+      kObjectHeaderBytes + kIndexHeadBytes + plan.tiles.size() * kTileEntryBytes + kIndexTailBytes;
+  plan.bytes_max = plan.front_bytes + tile_bytes;
+  if (plan.tiles.size() > limits::kTilesPerSegmentMax ||
+      plan.bytes_max > limits::kSegmentBytesMax) {
+    return Error(Code::kInvalidArgument, "the part is too large for one object");
   }
   return plan;
+}
+
+Status CheckHolds(const EncodePlan& plan, const Memory& memory) {
+  for (const PlannedTile& tile : plan.tiles) {
+    const TileMemory values(memory, tile.place, tile.at.kv_heads);
+    KDN_RETURN_IF_ERROR(values.Check());
+    if (values.HeldStrips() != tile.place.shape.strips()) {
+      return Status(Code::kInvalidArgument, "the memory lacks a layer or head of the part");
+    }
+  }
+  return Status();
+}
+
+// Writes header and index in front of the tiles. `front` has just their size.
+void WriteFront(ObjectHeader header, const SegmentIndex& index, MutableBytes front) {
+  header.flags |= kFlagExactAlone;
+  header.level_bytes = {};
+  header.level_bytes[static_cast<std::size_t>(Level::kExact)] =
+      static_cast<std::uint32_t>(index.IndexBytes() + index.TileBytes());
+  const HeaderBytes header_bytes = EncodeHeader(header);
+  const std::vector<std::byte> index_bytes = EncodeIndex(index, TagOf(header));
+  std::copy(header_bytes.begin(), header_bytes.end(), front.begin());
+  std::copy(index_bytes.begin(), index_bytes.end(), front.begin() + kObjectHeaderBytes);
 }
 
 }  // namespace
@@ -139,67 +209,49 @@ ObjectCodec::ObjectCodec(ModelSpec spec, const Kernels& kernels)
     : spec_(std::move(spec)), kernels_(&kernels) {}
 
 std::size_t ObjectCodec::EncodedBytesMax(const ObjectHeader& header) const {
-  return CheckHeader(spec_, header).ok() ? PlanEncode(spec_, header).bytes_max : 0;
+  const Result<EncodePlan> plan = PlanEncode(spec_, header);
+  return plan ? plan->bytes_max : 0;
 }
 
 Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
                            const ChunkPlace& place, std::vector<std::byte>& object,
                            std::vector<std::byte>& scratch) const {
-  KDN_RETURN_IF_ERROR(CheckEncodable(spec_, header, kv, blocks, place));
-  const EncodePlan plan = PlanEncode(spec_, header);
-  if (plan.tiles.size() > limits::kTilesPerSegmentMax ||
-      plan.bytes_max > limits::kSegmentBytesMax) {
-    return Status(Code::kInvalidArgument, "the part is too large for one object");
+  const Memory memory{kv, blocks, place};
+  const Result<EncodePlan> plan = PlanEncode(spec_, header);
+  if (!plan) return plan.error();
+  if (header.token_count != place.token_count) {
+    return Status(Code::kInvalidArgument, "the place has not as many tokens as the header says");
   }
-  const std::size_t begin = object.size();
-  const std::size_t tiles_begin = begin + kObjectHeaderBytes + kIndexHeadBytes + kIndexTailBytes +
-                                  plan.tiles.size() * kTileEntryBytes;
-  object.resize(begin + plan.bytes_max);
-  const auto give_up = [&](Status status) {
-    object.resize(begin);
-    return status;
-  };
+  KDN_RETURN_IF_ERROR(CheckMemory(spec_, memory));
+  KDN_RETURN_IF_ERROR(CheckHolds(*plan, memory));
 
+  // Nothing fails from here on. Tiles go where they stay; what they need in front is known.
+  const std::size_t begin = object.size();
+  object.resize(begin + plan->bytes_max);
+  const MutableBytes out = std::span(object).subspan(begin);
   SegmentIndex index{.level = Level::kExact, .tiles = {}};
-  index.tiles.reserve(plan.tiles.size());
-  std::size_t end = tiles_begin;
-  for (const TileCoordinates& at : plan.tiles) {
-    const Result<TilePlace> tile = PlaceOf(spec_, header, at);
-    if (!tile) return give_up(Status(Code::kInvalidArgument, tile.error().message()));
-    const TileMemory memory(kv, blocks, place, *tile, at.kv_heads);
-    if (Status status = memory.Check(); !status.ok()) return give_up(std::move(status));
-    for (std::size_t s = 0; s < tile->shape.strips(); ++s) {
-      if (!memory.Holds(s)) {
-        return give_up(Status(Code::kInvalidArgument, "the memory lacks a layer or head"));
-      }
-    }
-    TileEntry entry =
-        EncodeTile(*kernels_, tile->shape, memory, std::span(object).subspan(end), scratch);
-    entry.at = at;
-    entry.offset = static_cast<std::uint32_t>(end - tiles_begin);
-    entry.checksum = TileChecksum(header.put_id, at, entry.scheme,
-                                  ConstBytes(object).subspan(end, entry.size_bytes));
+  index.tiles.reserve(plan->tiles.size());
+  const ObjectTag tag = TagOf(header);
+  std::size_t end = plan->front_bytes;
+  for (const PlannedTile& tile : plan->tiles) {
+    const TileMemory values(memory, tile.place, tile.at.kv_heads);
+    TileEntry entry = EncodeTile(*kernels_, tile.place.shape, values, out.subspan(end), scratch);
+    entry.at = tile.at;
+    entry.offset = static_cast<std::uint32_t>(end - plan->front_bytes);
+    entry.checksum = TileChecksum(tag, entry.at, entry.scheme, out.subspan(end, entry.size_bytes));
     end += entry.size_bytes;
     index.tiles.push_back(entry);
   }
-
-  object.resize(end);
-  header.flags |= kFlagExactAlone;
-  header.level_bytes = {};
-  header.level_bytes[static_cast<std::size_t>(Level::kExact)] =
-      static_cast<std::uint32_t>(end - begin - kObjectHeaderBytes);
-  const HeaderBytes header_bytes = EncodeHeader(header);
-  const std::vector<std::byte> index_bytes = EncodeIndex(index, header.put_id);
-  const auto front = object.begin() + static_cast<std::ptrdiff_t>(begin);
-  std::copy(header_bytes.begin(), header_bytes.end(), front);
-  std::copy(index_bytes.begin(), index_bytes.end(), front + kObjectHeaderBytes);
+  WriteFront(header, index, out.first(plan->front_bytes));
+  object.resize(begin + end);
   return Status();
 }
 
 Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,
                                const PagedKv& kv, const BlockTables& blocks,
                                const ChunkPlace& place, std::vector<std::byte>& scratch) const {
-  KDN_RETURN_IF_ERROR(CheckMemory(spec_, kv, blocks));
+  const Memory memory{kv, blocks, place};
+  KDN_RETURN_IF_ERROR(CheckMemory(spec_, memory));
   KDN_RETURN_IF_ERROR(CheckHeader(spec_, header));
   if (place.token_count > header.token_count) {
     return Status(Code::kInvalidArgument, "the place has more tokens than the chunk");
@@ -210,38 +262,16 @@ Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileB
   const auto& [entry, bytes] = tiles[0];
   Result<TilePlace> tile = PlaceOf(spec_, header, entry.at);
   if (!tile) return std::move(tile).error();
-  const TileShape& shape = tile->shape;
-  const TileMemory memory(kv, blocks, place, *tile, entry.at.kv_heads);
-  KDN_RETURN_IF_ERROR(memory.Check());
-
-  Scratch room(scratch, Scratch::Room<std::uint8_t>(shape.strips()) +
-                            Scratch::Room<ConstPlanePointers>(shape.strips()) +
-                            DecodePlanesRoom(shape));
-  const std::span<std::uint8_t> wanted = room.Take<std::uint8_t>(shape.strips());
-  for (std::size_t s = 0; s < wanted.size(); ++s) wanted[s] = memory.Holds(s) ? 1 : 0;
-  const std::span<ConstPlanePointers> strips = room.Take<ConstPlanePointers>(shape.strips());
-
-  const auto broken = [] { return Status(Code::kDataLoss, "a tile does not decode"); };
+  const TileMemory values(memory, *tile, entry.at.kv_heads);
+  if (values.HeldStrips() == 0) return Status();
+  KDN_RETURN_IF_ERROR(values.Check());
   switch (entry.scheme) {
     case TileScheme::kRaw:
-      if (bytes.size() != shape.raw_bytes()) return broken();
-      break;
+      return DecodeRaw(tile->shape, bytes, values);
     case TileScheme::kBytePlanes:
-      if (!DecodeBytePlanes(*kernels_, shape, bytes, wanted, room, strips)) return broken();
-      break;
-    default:
-      return Status(Code::kUnimplemented, "a tile has a scheme of a newer version");
+      return DecodePlanes(*kernels_, tile->shape, bytes, values, scratch);
   }
-  // Nothing has been written yet and nothing can fail from here on.
-  for (std::size_t s = 0; s < wanted.size(); ++s) {
-    if (wanted[s] == 0) continue;
-    if (entry.scheme == TileScheme::kRaw) {
-      ScatterValues(memory.format(), bytes.data() + s * shape.strip_bytes(), memory.Rows(s));
-    } else {
-      ScatterPlanes(*kernels_, memory.format(), strips[s], memory.Rows(s));
-    }
-  }
-  return Status();
+  return Status(Code::kUnimplemented, "a tile has a scheme of a newer version");
 }
 
 }  // namespace kdn::codec

@@ -22,10 +22,10 @@ Status CheckTiles(const ObjectHeader& header, const SegmentIndex& index, const B
                   std::size_t offset) {
   std::vector<std::byte> scratch;
   const std::size_t tiles = offset + index.IndexBytes();
+  const ObjectTag tag = TagOf(header);
   for (std::size_t i = 0; i < index.tiles.size(); ++i) {
     const TileEntry& entry = index.tiles[i];
-    if (!VerifyTile(header.put_id, entry,
-                    block.Gather(tiles + entry.offset, entry.size_bytes, scratch))) {
+    if (!VerifyTile(tag, entry, block.Gather(tiles + entry.offset, entry.size_bytes, scratch))) {
       return Status(Code::kDataLoss, std::string(LevelName(index.level)) + ": checksum of tile " +
                                          std::to_string(i));
     }
@@ -43,7 +43,7 @@ Result<SegmentIndex> CheckSegment(const ObjectHeader& header, Level level, const
   }
   std::vector<std::byte> scratch;
   const ConstBytes front = block.Gather(offset, FrontBytes(header, level), scratch);
-  KDN_ASSIGN_OR_RETURN(SegmentIndex index, DecodeIndex(front, header.put_id));
+  KDN_ASSIGN_OR_RETURN(SegmentIndex index, DecodeIndex(front, TagOf(header)));
   if (Status status = VerifySegment(header, level, front, /*index_only=*/true); !status.ok()) {
     return std::unexpected(std::move(status));
   }

@@ -134,8 +134,9 @@ void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attem
   if (gate_.Enter()) {
     std::vector<codec::TileBytes> tiles;
     bool intact = true;
+    const ObjectTag tag = TagOf(attempt->header());
     for (const std::uint32_t i : attempt->job(job).entries) {
-      intact = intact && VerifyTile(attempt->header().put_id, attempt->entry(i), attempt->bytes(i));
+      intact = intact && VerifyTile(tag, attempt->entry(i), attempt->bytes(i));
       tiles.push_back({attempt->entry(i), attempt->bytes(i)});
     }
     const codec::ChunkPlace place{attempt->header().first_position, attempt->header().token_count};

@@ -23,9 +23,10 @@ Status Wrong(Level level, std::string_view what) {
 }
 
 Status VerifyTiles(const ObjectHeader& header, const SegmentIndex& index, ConstBytes tiles) {
+  const ObjectTag tag = TagOf(header);
   for (std::size_t i = 0; i < index.tiles.size(); ++i) {
     const TileEntry& entry = index.tiles[i];
-    if (!VerifyTile(header.put_id, entry, tiles.subspan(entry.offset, entry.size_bytes))) {
+    if (!VerifyTile(tag, entry, tiles.subspan(entry.offset, entry.size_bytes))) {
       return Wrong(index.level, "checksum of tile " + std::to_string(i));
     }
   }
@@ -35,7 +36,7 @@ Status VerifyTiles(const ObjectHeader& header, const SegmentIndex& index, ConstB
 // VerifySegment(), and the index when it holds.
 Result<SegmentIndex> CheckSegment(const ObjectHeader& header, Level level, ConstBytes segment,
                                   bool index_only) {
-  Result<SegmentIndex> index = DecodeIndex(segment, header.put_id);
+  Result<SegmentIndex> index = DecodeIndex(segment, TagOf(header));
   if (!index) return std::unexpected(Wrong(level, index.error().message()));
   if (index->level != level) return std::unexpected(Wrong(level, "index of another level"));
   const std::size_t size_bytes = index->IndexBytes() + index->TileBytes();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
 
 #include "base/limits.h"
@@ -35,17 +36,17 @@ TileHead EncodeTileHead(const TileCoordinates& at, TileScheme scheme, std::uint3
 }
 
 // Two steps, so that the bulk is hashed in one shot.
-Checksum BoundChecksum(const PutId& put_id, ConstBytes head, ConstBytes bulk) {
+Checksum BoundChecksum(const ObjectTag& tag, ConstBytes head, ConstBytes bulk) {
   const Checksum inner = ChecksumOf(bulk);
-  std::array<std::byte, PutId::kSize + kTileHeadBytes + Checksum::kSize> block;
-  auto end = std::copy(put_id.bytes.begin(), put_id.bytes.end(), block.begin());
+  std::array<std::byte, ObjectTag::kSize + kTileHeadBytes + Checksum::kSize> block;
+  auto end = std::copy(tag.bytes.begin(), tag.bytes.end(), block.begin());
   end = std::copy(head.begin(), head.end(), end);
   end = std::copy(inner.bytes.begin(), inner.bytes.end(), end);
   return ChecksumOf({block.begin(), end});
 }
 
-Checksum IndexChecksum(const PutId& put_id, ConstBytes head_and_entries) {
-  return BoundChecksum(put_id, {}, head_and_entries);
+Checksum IndexChecksum(const ObjectTag& tag, ConstBytes head_and_entries) {
+  return BoundChecksum(tag, {}, head_and_entries);
 }
 
 // Layer-group-major, then by head group, then by plane; groups are equal or disjoint.
@@ -83,15 +84,24 @@ Status ReadEntries(ByteReader& in, std::uint32_t tile_count, SegmentIndex& index
 
 }  // namespace
 
-Checksum TileChecksum(const PutId& put_id, const TileCoordinates& at, TileScheme scheme,
-                      ConstBytes bytes) {
-  const auto size_bytes = static_cast<std::uint32_t>(bytes.size());
-  return BoundChecksum(put_id, EncodeTileHead(at, scheme, size_bytes), bytes);
+ObjectTag TagOf(const ObjectHeader& header) {
+  std::array<std::byte, PutId::kSize + ChunkKey::kSize + 2> block;
+  std::memcpy(block.data(), header.put_id.bytes.data(), PutId::kSize);
+  std::memcpy(block.data() + PutId::kSize, header.key.bytes.data(), ChunkKey::kSize);
+  block[block.size() - 2] = static_cast<std::byte>(header.part.number);
+  block[block.size() - 1] = static_cast<std::byte>(header.part.number >> 8);
+  return {ChecksumOf(block).bytes};
 }
 
-bool VerifyTile(const PutId& put_id, const TileEntry& entry, ConstBytes bytes) {
+Checksum TileChecksum(const ObjectTag& tag, const TileCoordinates& at, TileScheme scheme,
+                      ConstBytes bytes) {
+  const auto size_bytes = static_cast<std::uint32_t>(bytes.size());
+  return BoundChecksum(tag, EncodeTileHead(at, scheme, size_bytes), bytes);
+}
+
+bool VerifyTile(const ObjectTag& tag, const TileEntry& entry, ConstBytes bytes) {
   return bytes.size() == entry.size_bytes &&
-         TileChecksum(put_id, entry.at, entry.scheme, bytes) == entry.checksum;
+         TileChecksum(tag, entry.at, entry.scheme, bytes) == entry.checksum;
 }
 
 void EncodeTileEntry(const TileEntry& entry, ByteWriter& out) {
@@ -127,7 +137,7 @@ TileEntry DecodeTileEntry(ByteReader& in) {
   return entry;
 }
 
-std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const PutId& put_id) {
+std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const ObjectTag& tag) {
   std::vector<std::byte> bytes;
   bytes.reserve(index.IndexBytes());
   ByteWriter out(bytes);
@@ -139,11 +149,11 @@ std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const PutId& put_i
   out.Integer(static_cast<std::uint64_t>(index.TileBytes()));
   out.Zeros(8);
   for (const TileEntry& entry : index.tiles) EncodeTileEntry(entry, out);
-  out.Id(IndexChecksum(put_id, bytes));
+  out.Id(IndexChecksum(tag, bytes));
   return bytes;
 }
 
-Result<SegmentIndex> DecodeIndex(ConstBytes segment, const PutId& put_id) {
+Result<SegmentIndex> DecodeIndex(ConstBytes segment, const ObjectTag& tag) {
   ByteReader in(segment);
   const auto magic = in.Integer<std::uint32_t>();
   SegmentIndex index;
@@ -160,7 +170,7 @@ Result<SegmentIndex> DecodeIndex(ConstBytes segment, const PutId& put_id) {
   const std::size_t checked = kIndexHeadBytes + std::size_t{tile_count} * kTileEntryBytes;
   if (segment.size() < checked + kIndexTailBytes) return Error(Code::kDataLoss, "index is cut");
   ByteReader tail(segment.subspan(checked, kIndexTailBytes));
-  if (tail.OpaqueId<Checksum>() != IndexChecksum(put_id, segment.first(checked))) {
+  if (tail.OpaqueId<Checksum>() != IndexChecksum(tag, segment.first(checked))) {
     return Error(Code::kDataLoss, "index checksum");
   }
   if (const Status status = ReadEntries(in, tile_count, index); !status.ok()) {

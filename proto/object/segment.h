@@ -2,7 +2,8 @@
 // layer-group-major, so that an engine can start on the first layers while the rest is in flight.
 //
 //   segment = index ‖ tile 0 ‖ tile 1 ‖ ...
-//   index   = 32 bytes ‖ tile_count entries of 40 bytes ‖ checksum over all before and the put id
+//   index   = 32 bytes ‖ tile_count entries of 40 bytes ‖ checksum over all before and the object's
+//   tag
 //
 // Thread-safety: pure functions and values.
 #pragma once
@@ -49,10 +50,16 @@ struct TileEntry {
   friend bool operator==(const TileEntry&, const TileEntry&) = default;
 };
 
-// Covers put id, coordinates, scheme and bytes: a tile that is intact but from elsewhere fails.
-[[nodiscard]] Checksum TileChecksum(const PutId& put_id, const TileCoordinates& at,
+// What binds indices and tiles to their object: a checksum over put id, chunk key and part number.
+// A put id alone does not do: one put may store many chunks.
+using ObjectTag = OpaqueId<struct ObjectTagTag, 16>;
+[[nodiscard]] ObjectTag TagOf(const ObjectHeader& header);
+
+// Covers the object's tag, coordinates, scheme and bytes: a tile that is intact but from elsewhere
+// fails.
+[[nodiscard]] Checksum TileChecksum(const ObjectTag& tag, const TileCoordinates& at,
                                     TileScheme scheme, ConstBytes bytes);
-[[nodiscard]] bool VerifyTile(const PutId& put_id, const TileEntry& entry, ConstBytes bytes);
+[[nodiscard]] bool VerifyTile(const ObjectTag& tag, const TileEntry& entry, ConstBytes bytes);
 
 // One entry, 40 bytes, as it stands in an index and in a read's answer.
 void EncodeTileEntry(const TileEntry& entry, ByteWriter& out);
@@ -71,12 +78,12 @@ struct SegmentIndex {
   }
 };
 
-[[nodiscard]] std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const PutId& put_id);
+[[nodiscard]] std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const ObjectTag& tag);
 
 // Reads the index at the front of `segment` (which may end after the index) and checks checksum,
-// put id, bounds, order and contiguity. kDataLoss otherwise. No allocation before the size that the
+// tag, bounds, order and contiguity. kDataLoss otherwise. No allocation before the size that the
 // head declares is known to be there.
-[[nodiscard]] Result<SegmentIndex> DecodeIndex(ConstBytes segment, const PutId& put_id);
+[[nodiscard]] Result<SegmentIndex> DecodeIndex(ConstBytes segment, const ObjectTag& tag);
 
 // The layer groups of a part, in order: runs of at most layers_per_group consecutive layers that do
 // not cross a KV group. Head groups alike. Both cut at multiples of the group size in absolute

@@ -88,7 +88,7 @@ struct Opened {
 Opened Open(const std::vector<std::byte>& object) {
   Opened opened{.header = DecodeHeader(object).value(), .tiles = {}};
   const ConstBytes segment = ConstBytes(object).subspan(kObjectHeaderBytes);
-  const SegmentIndex index = DecodeIndex(segment, opened.header.put_id).value();
+  const SegmentIndex index = DecodeIndex(segment, TagOf(opened.header)).value();
   const ConstBytes tiles = segment.subspan(index.IndexBytes());
   for (const TileEntry& entry : index.tiles) {
     opened.tiles.push_back({entry, tiles.subspan(entry.offset, entry.size_bytes)});

@@ -42,7 +42,7 @@ class Refusal : public testing::Test {
         codec_.Encode(header_, memory_.kv(), tables_.tables(), place_, object_, scratch_).ok());
     header_ = DecodeHeader(object_).value();
     const ConstBytes segment = ConstBytes(object_).subspan(kObjectHeaderBytes);
-    const SegmentIndex index = DecodeIndex(segment, header_.put_id).value();
+    const SegmentIndex index = DecodeIndex(segment, TagOf(header_)).value();
     tile_.entry = index.tiles[0];
     tile_.bytes = segment.subspan(index.IndexBytes(), tile_.entry.size_bytes);
   }
@@ -180,13 +180,22 @@ TEST_F(Refusal, DecodingNeedsBlocksInsideThePool) {
             Code::kInvalidArgument);
 }
 
+TEST_F(Refusal, AGroupThatTheMemoryHasNothingOfNeedsNoBlocks) {
+  const KvPool nothing{};
+  const PagedKv kv{{&nothing, 1}};
+  const std::span<const std::uint32_t> no_table;
+  EXPECT_TRUE(
+      codec_.DecodeTile(header_, {&tile_, 1}, kv, BlockTables{{&no_table, 1}}, place_, scratch_)
+          .ok());
+}
+
 TEST_F(Refusal, RandomBitsAreStoredRawAndNeverGrow) {
   // Poison is random: no plane of it compresses.
   TestMemory noise(spec_, shapes_);
   std::vector<std::byte> object;
   ASSERT_TRUE(codec_.Encode(header_, noise.kv(), tables_.tables(), place_, object, scratch_).ok());
   const ConstBytes segment = ConstBytes(object).subspan(kObjectHeaderBytes);
-  const SegmentIndex index = DecodeIndex(segment, header_.put_id).value();
+  const SegmentIndex index = DecodeIndex(segment, TagOf(header_)).value();
   for (const TileEntry& entry : index.tiles) {
     const std::size_t raw = std::size_t{3} * 2 * kTokens * 64 * 2;
     EXPECT_LE(entry.size_bytes, raw + 64);

@@ -85,11 +85,11 @@ Opened Open(const std::vector<std::byte>& object) {
   Opened opened;
   opened.header = DecodeHeader(object).value();
   const ConstBytes segment = ConstBytes(object).subspan(kObjectHeaderBytes);
-  const SegmentIndex index = DecodeIndex(segment, opened.header.put_id).value();
+  const SegmentIndex index = DecodeIndex(segment, TagOf(opened.header)).value();
   const ConstBytes tiles = segment.subspan(index.IndexBytes());
   for (const TileEntry& entry : index.tiles) {
     const ConstBytes bytes = tiles.subspan(entry.offset, entry.size_bytes);
-    EXPECT_TRUE(VerifyTile(opened.header.put_id, entry, bytes));
+    EXPECT_TRUE(VerifyTile(TagOf(opened.header), entry, bytes));
     opened.tiles.push_back({.entry = entry, .bytes = bytes});
   }
   return opened;

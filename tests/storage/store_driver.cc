@@ -43,7 +43,7 @@ std::vector<std::pair<TileEntry, ConstBytes>> ExpectedTiles(const TestObject& ob
   for (const LevelInfo& info : Levels()) {
     if (!levels.Has(info.level)) continue;
     const ConstBytes segment = SegmentOf(object, info.level);
-    const SegmentIndex index = DecodeIndex(segment, object.header.put_id).value();
+    const SegmentIndex index = DecodeIndex(segment, TagOf(object.header)).value();
     for (const TileEntry& entry : index.tiles) {
       if (!entry.at.layers.Intersects(request.layers) ||
           !entry.at.kv_heads.Intersects(request.kv_heads)) {

@@ -49,11 +49,11 @@ std::vector<std::byte> MakeSegment(const ObjectHeader& header, Level level, std:
     const std::size_t size = last ? payload - offset : payload / tile_count;
     entry.offset = static_cast<std::uint32_t>(offset);
     entry.size_bytes = static_cast<std::uint32_t>(size);
-    entry.checksum = TileChecksum(header.put_id, entry.at, entry.scheme,
+    entry.checksum = TileChecksum(TagOf(header), entry.at, entry.scheme,
                                   ConstBytes(tiles).subspan(offset, size));
     offset += size;
   }
-  std::vector<std::byte> segment = EncodeIndex(index, header.put_id);
+  std::vector<std::byte> segment = EncodeIndex(index, TagOf(header));
   segment.insert(segment.end(), tiles.begin(), tiles.end());
   return segment;
 }

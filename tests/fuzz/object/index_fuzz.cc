@@ -12,8 +12,8 @@
 
 namespace {
 
-void Check(kdn::ConstBytes bytes, const kdn::PutId& put_id) {
-  const kdn::Result<kdn::SegmentIndex> index = kdn::DecodeIndex(bytes, put_id);
+void Check(kdn::ConstBytes bytes, const kdn::ObjectTag& tag) {
+  const kdn::Result<kdn::SegmentIndex> index = kdn::DecodeIndex(bytes, tag);
   if (!index) {
     if (index.error().code() != kdn::Code::kDataLoss) std::abort();
     return;
@@ -24,7 +24,7 @@ void Check(kdn::ConstBytes bytes, const kdn::PutId& put_id) {
     offset += tile.size_bytes;
   }
   if (offset > kdn::limits::kSegmentBytesMax || offset != index->TileBytes()) std::abort();
-  const std::vector<std::byte> again = kdn::EncodeIndex(*index, put_id);
+  const std::vector<std::byte> again = kdn::EncodeIndex(*index, tag);
   if (again.size() > bytes.size()) std::abort();
   if (!std::equal(again.begin(), again.end(), bytes.begin())) std::abort();
 }
@@ -32,11 +32,11 @@ void Check(kdn::ConstBytes bytes, const kdn::PutId& put_id) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const kdn::PutId put_id = kdn::test::GoldenPutId();
+  static const kdn::ObjectTag tag = kdn::test::GoldenTag();
   const kdn::ConstBytes bytes = std::as_bytes(std::span(data, size));
-  Check(bytes, put_id);
+  Check(bytes, tag);
   std::vector<std::byte> repaired(bytes.begin(), bytes.end());
-  kdn::test::RepairIndex(repaired, put_id);
-  Check(repaired, put_id);
+  kdn::test::RepairIndex(repaired, tag);
+  Check(repaired, tag);
   return 0;
 }

@@ -37,7 +37,7 @@ Bytes Cut(Bytes bytes, std::size_t size) {
 }
 
 SegmentIndex IndexOf(const TestObject& object, Level level) {
-  return *DecodeIndex(SegmentOf(object, level), object.header.put_id);
+  return *DecodeIndex(SegmentOf(object, level), TagOf(object.header));
 }
 
 // An index of four tiles.
@@ -59,7 +59,7 @@ SegmentIndex SmallIndex() {
 Bytes SpoiltIndex(const std::function<void(std::vector<TileEntry>&)>& spoil) {
   SegmentIndex index = SmallIndex();
   spoil(index.tiles);
-  return EncodeIndex(index, GoldenPutId());
+  return EncodeIndex(index, GoldenTag());
 }
 
 Bytes ToVector(const HeaderBytes& header) {
@@ -81,8 +81,8 @@ void AddHeaders(std::vector<GoldenCase>& cases) {
 }
 
 void AddIndices(std::vector<GoldenCase>& cases) {
-  const Bytes small = EncodeIndex(SmallIndex(), GoldenPutId());
-  PutId other_put = GoldenPutId();
+  const Bytes small = EncodeIndex(SmallIndex(), GoldenTag());
+  ObjectTag other_put = GoldenTag();
   other_put.bytes[15] ^= std::byte{1};
   Bytes oversize = small;
   std::memset(oversize.data() + 8, 0xFF, 4);
@@ -156,9 +156,9 @@ void AddObjects(std::vector<GoldenCase>& cases) {
 
 }  // namespace
 
-PutId GoldenPutId() {
+ObjectTag GoldenTag() {
   SeededRandom random(42);
-  return MakePutId(Epoch{7}, random);
+  return RandomId<ObjectTag>(random);
 }
 
 ObjectHeader GoldenHeader() {
@@ -221,7 +221,7 @@ std::vector<GoldenCase> GoldenCases() {
 Status DecodeGolden(const GoldenCase& golden) {
   const auto status_of = [](const auto& result) { return result ? Status() : result.error(); };
   if (golden.parser == "header") return status_of(DecodeHeader(golden.bytes));
-  if (golden.parser == "index") return status_of(DecodeIndex(golden.bytes, GoldenPutId()));
+  if (golden.parser == "index") return status_of(DecodeIndex(golden.bytes, GoldenTag()));
   if (golden.parser == "model_spec") return status_of(DecodeModelSpec(golden.bytes));
   return status_of(VerifyObject(golden.bytes));
 }

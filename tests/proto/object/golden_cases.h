@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "proto/object/header.h"
 #include "proto/object/model_spec.h"
+#include "proto/object/segment.h"
 
 namespace kdn::test {
 
@@ -31,7 +32,7 @@ struct GoldenCase {
 // What "model_spec/hybrid.bin" holds: grouped, latent and recurrent layers, interleaved.
 [[nodiscard]] ModelSpec GoldenModelSpec();
 // The put id under which "index/*.bin" were written.
-[[nodiscard]] PutId GoldenPutId();
+[[nodiscard]] ObjectTag GoldenTag();
 
 // Decodes a case's bytes with its parser.
 [[nodiscard]] Status DecodeGolden(const GoldenCase& golden);

@@ -59,7 +59,7 @@ TEST(GoldenModelSpec, HasTheFieldsItWasMadeOf) {
 
 TEST(GoldenIndex, HasTheTilesItWasMadeOf) {
   const auto index =
-      DecodeIndex(ReadGolden({.parser = "index", .name = "four_tiles"}), test::GoldenPutId());
+      DecodeIndex(ReadGolden({.parser = "index", .name = "four_tiles"}), test::GoldenTag());
   ASSERT_TRUE(index);
   EXPECT_EQ(index->level, Level::kStandard);
   ASSERT_EQ(index->tiles.size(), 4U);

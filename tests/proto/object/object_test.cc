@@ -85,10 +85,10 @@ TEST(VerifyObject, DigestTellsObjectsAndTheirCutsApart) {
 std::vector<std::byte> WithIndex(ObjectHeader header, SegmentIndex index) {
   const std::vector<std::byte> tiles(index.TileBytes());
   for (TileEntry& entry : index.tiles) {
-    entry.checksum = TileChecksum(header.put_id, entry.at, entry.scheme,
+    entry.checksum = TileChecksum(TagOf(header), entry.at, entry.scheme,
                                   ConstBytes(tiles).subspan(entry.offset, entry.size_bytes));
   }
-  std::vector<std::byte> segment = EncodeIndex(index, header.put_id);
+  std::vector<std::byte> segment = EncodeIndex(index, TagOf(header));
   segment.insert(segment.end(), tiles.begin(), tiles.end());
   header.level_bytes[static_cast<std::size_t>(Level::kExact)] =
       static_cast<std::uint32_t>(segment.size());
@@ -125,7 +125,7 @@ TEST(VerifyObject, RefusesTilesOfAnotherPartOrAcrossGroups) {
 TEST(VerifySegment, NeedsNoTilesForTheIndexOnly) {
   const TestObject object = MakeObject(SmallObject());
   const ConstBytes segment = SegmentOf(object, Level::kFine);
-  const std::size_t index_bytes = DecodeIndex(segment, object.header.put_id)->IndexBytes();
+  const std::size_t index_bytes = DecodeIndex(segment, TagOf(object.header))->IndexBytes();
   const ConstBytes index = segment.first(index_bytes);
   EXPECT_TRUE(VerifySegment(object.header, Level::kFine, segment, false).ok());
   EXPECT_TRUE(VerifySegment(object.header, Level::kFine, index, true).ok());

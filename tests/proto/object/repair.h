@@ -24,30 +24,30 @@ inline void RepairHeader(MutableBytes header) {
 }
 
 // The checksum of the index at the front of `segment`, if it has as many entries as it says.
-inline void RepairIndex(MutableBytes segment, const PutId& put_id) {
+inline void RepairIndex(MutableBytes segment, const ObjectTag& tag) {
   if (segment.size() < kIndexHeadBytes) return;
   ByteReader in(segment.subspan(8));
   const std::size_t checked = kIndexHeadBytes + in.Integer<std::uint32_t>() * kTileEntryBytes;
   if (segment.size() < checked + kIndexTailBytes) return;
-  std::array<std::byte, PutId::kSize + Checksum::kSize> block;
+  std::array<std::byte, ObjectTag::kSize + Checksum::kSize> block;
   const Checksum inner = ChecksumOf(segment.first(checked));
-  std::memcpy(block.data(), put_id.bytes.data(), PutId::kSize);
-  std::memcpy(block.data() + PutId::kSize, inner.bytes.data(), Checksum::kSize);
+  std::memcpy(block.data(), tag.bytes.data(), ObjectTag::kSize);
+  std::memcpy(block.data() + ObjectTag::kSize, inner.bytes.data(), Checksum::kSize);
   const Checksum checksum = ChecksumOf(block);
   std::memcpy(segment.data() + checked, checksum.bytes.data(), Checksum::kSize);
 }
 
 // The checksums of all tiles that the index at the front of `segment` names, then its own.
-inline void RepairTiles(MutableBytes segment, const PutId& put_id) {
-  RepairIndex(segment, put_id);
-  Result<SegmentIndex> index = DecodeIndex(segment, put_id);
+inline void RepairTiles(MutableBytes segment, const ObjectTag& tag) {
+  RepairIndex(segment, tag);
+  Result<SegmentIndex> index = DecodeIndex(segment, tag);
   if (!index || segment.size() < index->IndexBytes() + index->TileBytes()) return;
   const ConstBytes tiles = segment.subspan(index->IndexBytes());
   for (TileEntry& tile : index->tiles) {
     tile.checksum =
-        TileChecksum(put_id, tile.at, tile.scheme, tiles.subspan(tile.offset, tile.size_bytes));
+        TileChecksum(tag, tile.at, tile.scheme, tiles.subspan(tile.offset, tile.size_bytes));
   }
-  const std::vector<std::byte> encoded = EncodeIndex(*index, put_id);
+  const std::vector<std::byte> encoded = EncodeIndex(*index, tag);
   std::copy(encoded.begin(), encoded.end(), segment.begin());
 }
 

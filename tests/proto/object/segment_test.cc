@@ -15,9 +15,9 @@
 namespace kdn {
 namespace {
 
-PutId SomePutId() {
+ObjectTag SomeTag() {
   SeededRandom random(3);
-  return MakePutId(Epoch{9}, random);
+  return RandomId<ObjectTag>(random);
 }
 
 TileEntry Tile(Range layers, Range kv_heads, Plane plane, std::uint32_t offset,
@@ -47,11 +47,11 @@ SegmentIndex SmallIndex() {
 
 TEST(Index, SurvivesTheRoundTripWithOrWithoutTilesBehindIt) {
   const SegmentIndex index = SmallIndex();
-  std::vector<std::byte> bytes = EncodeIndex(index, SomePutId());
+  std::vector<std::byte> bytes = EncodeIndex(index, SomeTag());
   EXPECT_EQ(bytes.size(), index.IndexBytes());
   for (const std::size_t more : {std::size_t{0}, index.TileBytes()}) {
     bytes.resize(index.IndexBytes() + more);
-    const Result<SegmentIndex> decoded = DecodeIndex(bytes, SomePutId());
+    const Result<SegmentIndex> decoded = DecodeIndex(bytes, SomeTag());
     ASSERT_TRUE(decoded) << decoded.error().ToString();
     EXPECT_EQ(decoded->level, index.level);
     EXPECT_EQ(decoded->tiles, index.tiles);
@@ -59,32 +59,32 @@ TEST(Index, SurvivesTheRoundTripWithOrWithoutTilesBehindIt) {
 }
 
 TEST(Index, EverySingleBitFlipIsCaught) {
-  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
+  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomeTag());
   for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
     const std::byte mask{static_cast<unsigned char>(1U << (bit % 8))};
     bytes[bit / 8] ^= mask;
-    ASSERT_FALSE(DecodeIndex(bytes, SomePutId())) << "byte " << bit / 8 << " bit " << bit % 8;
+    ASSERT_FALSE(DecodeIndex(bytes, SomeTag())) << "byte " << bit / 8 << " bit " << bit % 8;
     bytes[bit / 8] ^= mask;
   }
 }
 
 TEST(Index, EveryCutIsCaught) {
-  const std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
+  const std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomeTag());
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    ASSERT_EQ(DecodeIndex(ConstBytes(bytes).first(size), SomePutId()).error().code(),
+    ASSERT_EQ(DecodeIndex(ConstBytes(bytes).first(size), SomeTag()).error().code(),
               Code::kDataLoss);
   }
 }
 
 TEST(Index, OfAnotherPutIsCaught) {
-  PutId other = SomePutId();
+  ObjectTag other = SomeTag();
   other.bytes[0] ^= std::byte{1};
-  EXPECT_FALSE(DecodeIndex(EncodeIndex(SmallIndex(), SomePutId()), other));
+  EXPECT_FALSE(DecodeIndex(EncodeIndex(SmallIndex(), SomeTag()), other));
 }
 
 TEST(Index, EmptyOneIsRefused) {
   EXPECT_FALSE(
-      DecodeIndex(EncodeIndex({.level = Level::kFine, .tiles = {}}, SomePutId()), SomePutId()));
+      DecodeIndex(EncodeIndex({.level = Level::kFine, .tiles = {}}, SomeTag()), SomeTag()));
 }
 
 struct BadIndex {
@@ -97,7 +97,7 @@ class IndexWithABadTile : public testing::TestWithParam<BadIndex> {};
 TEST_P(IndexWithABadTile, IsDataLossThoughItsChecksumHolds) {
   SegmentIndex index = SmallIndex();
   GetParam().spoil(index.tiles);
-  const Result<SegmentIndex> decoded = DecodeIndex(EncodeIndex(index, SomePutId()), SomePutId());
+  const Result<SegmentIndex> decoded = DecodeIndex(EncodeIndex(index, SomeTag()), SomeTag());
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code(), Code::kDataLoss);
 }
@@ -145,21 +145,21 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& bad) { return std::string(bad.param.name); });
 
 TEST(Index, DeclaredBytesThatItsTilesDoNotHaveAreRefused) {
-  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
+  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomeTag());
   bytes[16] ^= std::byte{1};
-  test::RepairIndex(bytes, SomePutId());
-  const Result<SegmentIndex> decoded = DecodeIndex(bytes, SomePutId());
+  test::RepairIndex(bytes, SomeTag());
+  const Result<SegmentIndex> decoded = DecodeIndex(bytes, SomeTag());
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().message(), "index contradicts itself");
 }
 
 TEST(Index, DeclaredCountBeyondTheInputIsRefusedBeforeAnyAllocation) {
-  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomePutId());
+  std::vector<std::byte> bytes = EncodeIndex(SmallIndex(), SomeTag());
   for (std::size_t i = 8; i < 12; ++i) bytes[i] = std::byte{0xFF};
-  EXPECT_FALSE(DecodeIndex(bytes, SomePutId()));
+  EXPECT_FALSE(DecodeIndex(bytes, SomeTag()));
   bytes[10] = bytes[11] = std::byte{0};
   bytes[9] = std::byte{0x3F};  // Within the limit, but far more than is there.
-  EXPECT_FALSE(DecodeIndex(bytes, SomePutId()));
+  EXPECT_FALSE(DecodeIndex(bytes, SomeTag()));
 }
 
 class TileTest : public testing::Test {
@@ -167,28 +167,45 @@ class TileTest : public testing::Test {
   TileTest() : bytes_(200) {
     SeededRandom(4).Fill(bytes_);
     entry_ = Tile({2, 3}, {4, 2}, Plane::kV, 0, static_cast<std::uint32_t>(bytes_.size()));
-    entry_.checksum = TileChecksum(SomePutId(), entry_.at, entry_.scheme, bytes_);
+    entry_.checksum = TileChecksum(SomeTag(), entry_.at, entry_.scheme, bytes_);
   }
   std::vector<std::byte> bytes_;
   TileEntry entry_;
 };
 
 TEST_F(TileTest, VerifiesAsItWasMade) {
-  EXPECT_TRUE(VerifyTile(SomePutId(), entry_, bytes_));
+  EXPECT_TRUE(VerifyTile(SomeTag(), entry_, bytes_));
 }
 
 TEST_F(TileTest, EverySingleBitFlipOfItsBytesIsCaught) {
   for (std::size_t bit = 0; bit < 8 * bytes_.size(); ++bit) {
     const std::byte mask{static_cast<unsigned char>(1U << (bit % 8))};
     bytes_[bit / 8] ^= mask;
-    ASSERT_FALSE(VerifyTile(SomePutId(), entry_, bytes_)) << bit;
+    ASSERT_FALSE(VerifyTile(SomeTag(), entry_, bytes_)) << bit;
     bytes_[bit / 8] ^= mask;
   }
 }
 
-TEST_F(TileTest, EveryBitFlipOfThePutIdIsCaught) {
-  for (std::size_t bit = 0; bit < 8 * PutId::kSize; ++bit) {
-    PutId other = SomePutId();
+TEST(ObjectTag, DiffersForAnotherPutAnotherChunkAndAnotherPart) {
+  // A put id is shared by all chunks of a put: it alone would let them pass for one another.
+  SeededRandom random(5);
+  ObjectHeader header;
+  header.put_id = RandomId<PutId>(random);
+  header.key = RandomId<ChunkKey>(random);
+  ObjectHeader other_put = header;
+  other_put.put_id.bytes[15] ^= std::byte{1};
+  ObjectHeader other_chunk = header;
+  other_chunk.key.bytes[31] ^= std::byte{1};
+  ObjectHeader other_part = header;
+  other_part.part.number = 256;
+  for (const ObjectHeader& other : {other_put, other_chunk, other_part}) {
+    EXPECT_NE(TagOf(header), TagOf(other));
+  }
+}
+
+TEST_F(TileTest, EveryBitFlipOfTheTagIsCaught) {
+  for (std::size_t bit = 0; bit < 8 * ObjectTag::kSize; ++bit) {
+    ObjectTag other = SomeTag();
     other.bytes[bit / 8] ^= std::byte{static_cast<unsigned char>(1U << (bit % 8))};
     ASSERT_FALSE(VerifyTile(other, entry_, bytes_)) << bit;
   }
@@ -209,12 +226,12 @@ TEST_F(TileTest, InAnotherPlaceIsCaught) {
   for (std::size_t i = 0; i < moves.size(); ++i) {
     TileEntry moved = entry_;
     moves[i](moved);
-    EXPECT_FALSE(VerifyTile(SomePutId(), moved, bytes_)) << i;
+    EXPECT_FALSE(VerifyTile(SomeTag(), moved, bytes_)) << i;
   }
 }
 
 TEST_F(TileTest, OfAnotherSizeIsCaught) {
-  EXPECT_FALSE(VerifyTile(SomePutId(), entry_, ConstBytes(bytes_).first(199)));
+  EXPECT_FALSE(VerifyTile(SomeTag(), entry_, ConstBytes(bytes_).first(199)));
 }
 
 TEST_F(TileTest, EntryTakesFortyBytesAndSurvivesThem) {
