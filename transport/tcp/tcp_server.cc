@@ -74,7 +74,8 @@ void TcpServer::PollSockets() {
       if (next_deadline_ != TimePoint::max()) timer_.WakeAt(next_deadline_, setup_.clock->Now());
     } else {
       auto& connection = *static_cast<ServerConnection*>(event.data.ptr);
-      if ((event.events & EPOLLOUT) != 0) {
+      // A dead peer is found out by sending, also where nothing is being read.
+      if ((event.events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
         connection.OnWritable();
         AddDirty(connection);
       }
