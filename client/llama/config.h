@@ -36,7 +36,7 @@ struct LlamaConfig {
 // Reads the text of a config.json. kInvalidArgument names the field that is missing or out of
 // bounds; kUnimplemented names what this executor does not compute (another activation, a rotary
 // scaling beyond none, linear and llama3, sliding windows, quantised weights).
-[[nodiscard]] Result<LlamaConfig> ParseConfig(std::string_view json);
+[[nodiscard]] Result<LlamaConfig> ParseConfig(std::string_view text);
 
 // ParseConfig() of folder/config.json; kNotFound if there is none.
 [[nodiscard]] Result<LlamaConfig> ReadConfig(const std::string& folder);

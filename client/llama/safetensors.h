@@ -67,7 +67,7 @@ class SafetensorsFile {
     int descriptor_;
   };
   SafetensorsFile(std::string path, File file) : path_(std::move(path)), file_(std::move(file)) {}
-  Status ParseHeader(std::string_view json, std::size_t data_first, std::size_t file_bytes);
+  Status ParseHeader(std::string_view text, std::size_t data_first, std::size_t file_bytes);
   Status ReadAt(std::size_t offset_bytes, MutableBytes out) const;
 
   std::string path_;

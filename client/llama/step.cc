@@ -182,7 +182,7 @@ void StepRunner::AttendTile(const Step& step, std::uint32_t layer, std::uint32_t
   const std::uint64_t first = step.first_position + first_row;
   const float factor = 1.0F / std::sqrt(static_cast<float>(size));
   for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t head = kv_head * group_ + row / tokens;
+    const std::size_t head = std::size_t{kv_head} * group_ + row / tokens;
     const std::size_t token = row % tokens;
     const float* query = qkv_.data() + (first_row + token) * config_.qkv_width() + head * size;
     kernels_.rotate(query, rotary_.Row(first + token), size / 2, factor,
@@ -212,7 +212,7 @@ void StepRunner::AttendTile(const Step& step, std::uint32_t layer, std::uint32_t
     kernels_.scale(sums, 1.0F / scratch.softmax[row].sum, size);
     std::copy_n(sums, size,
                 attended_.data() + (first_row + row % tokens) * config_.query_width() +
-                    (kv_head * group_ + row / tokens) * size);
+                    (std::size_t{kv_head} * group_ + row / tokens) * size);
   }
 }
 

@@ -101,8 +101,8 @@ bool Plausible(const SafetensorsFile& file, const LlamaConfig& config) {
   std::size_t values = 0;
   for (const auto& [name, info] : file.tensors()) values += info.value_count;
   const std::size_t per_layer =
-      std::size_t{config.hidden_size} *
-      (std::size_t{config.qkv_width()} + config.query_width() + 3U * config.intermediate_size);
+      std::size_t{config.hidden_size} * (std::size_t{config.qkv_width()} + config.query_width() +
+                                         std::size_t{3} * config.intermediate_size);
   const std::size_t embedding = std::size_t{config.vocab_size} * config.hidden_size;
   return embedding <= values && per_layer <= (values - embedding) / config.layers;
 }

@@ -16,7 +16,7 @@ namespace kdn::llama {
 // How the columns of a product are cut into items for the workers. It depends on the width alone,
 // so that results do not depend on the number of threads.
 struct ColumnSlices {
-  explicit ColumnSlices(std::size_t width);
+  explicit ColumnSlices(std::size_t columns);
   // First column of a slice; of slice `count`, the width.
   [[nodiscard]] std::size_t First(std::size_t slice) const;
   std::size_t width;
