@@ -47,7 +47,8 @@ def amid(text, facts, size):
         from_here = int(size * (i + 0.3) / len(facts))
         ends = [text.find(b"\n\n", from_here), text.find(b"\n", from_here)]
         end = next((e for e in ends if at <= e < size * (i + 1.3) / len(facts)), at)
-        pieces += [text[at:end], direct_parts(name, attribute, fact.value)[0].text]
+        direct = b"".join(p.text for p in direct_parts(name, attribute, fact.value))
+        pieces += [text[at:end], direct]
         at = end
     return b"".join(pieces) + text[at:size]
 

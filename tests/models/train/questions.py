@@ -6,9 +6,9 @@ that teaches the model to resolve a reference while it reads, so that the value 
 of the referring sentence, and is missing there where the document was prefilled without the
 others. That is what blending has to repair.
 
-Texts are lists of `Part`s. A part has a loss weight and may have a hint: the value that the model
-should know by then, for an auxiliary loss. All randomness comes from the `rng` that is handed in;
-every name and value is one token with its leading space."""
+Texts are lists of `Part`s. A part has a loss weight and may say what its last token should know,
+for auxiliary losses: the value that it refers to, and which fact it should look at. All randomness
+comes from the `rng` that is handed in; every name and value is one token with its leading space."""
 from typing import NamedTuple
 
 NAMES = """
@@ -31,18 +31,16 @@ salmon""".split()}
 
 
 class Form(NamedTuple):
-    direct: str
-    reference: tuple  # before and from the other name on; the spelling follows, then a full stop
-    spelling: str
+    direct: str       # what follows the name and comes before the value
+    reference: tuple  # what follows the name, and what follows the other name
+    spelling: str     # what then may come before the value
     question: str
 
 
 FORMS = {
-    "city": Form(" {n} lives in {v}.", (" {n} lives where", " {m} lives"), ", in {v}",
-                 "Where does {n} live?"),
-    "pet": Form(" {n} has a {v}.", (" {n} has the same pet as", " {m}"), ", a {v}",
-                "Which pet does {n} have?"),
-    "color": Form(" {n} likes {v}.", (" {n} likes the color that", " {m} likes"), ", {v}",
+    "city": Form(" lives in", (" lives where", " lives"), ", in", "Where does {n} live?"),
+    "pet": Form(" has a", (" has the same pet as", ""), ", a", "Which pet does {n} have?"),
+    "color": Form(" likes", (" likes the color that", " likes"), ",",
                   "Which color does {n} like?")}
 
 ANSWER, SPELLED, TEXT, REST = 3.0, 2.0, 1.0, 0.2  # loss weights
@@ -51,7 +49,9 @@ ANSWER, SPELLED, TEXT, REST = 3.0, 2.0, 1.0, 0.2  # loss weights
 class Part(NamedTuple):
     text: bytes
     weight: float
-    hint: bytes = b""
+    value: bytes = b""   # the value of a fact that is only referred to
+    states: tuple = ()   # the (name, attribute) whose value stands here, or should be known here
+    looks: tuple = ()    # the (name, attribute) that has to be looked up here
 
 
 class Fact(NamedTuple):
@@ -61,15 +61,22 @@ class Fact(NamedTuple):
 
 
 def encode_parts(tok, parts):
-    """-> token ids, their weights and their hints (a token id or -1), each by the last byte."""
-    origin = [part for part in parts for _ in part.text]
-    ids, weights, hints, end = tok.encode(b"".join(p.text for p in parts)), [], [], 0
-    for i in ids:
+    """-> token ids, weights, values (token ids or -1) and sources (positions or -1).
+
+    A token belongs to the part of its last byte; values and sources stand at parts' ends."""
+    origin = [i for i, part in enumerate(parts) for _ in part.text]
+    ids, weights, values, sources = tok.encode(b"".join(p.text for p in parts)), [], [], []
+    stated, end = {}, 0
+    for at, i in enumerate(ids):
         end += len(tok.bytes[i])
-        part = origin[end - 1]
+        part = parts[origin[end - 1]]
+        last = end == len(origin) or origin[end] != origin[end - 1]
         weights.append(part.weight)
-        hints.append(tok.ids[part.hint] if part.hint else -1)
-    return ids, weights, hints
+        values.append(tok.ids[part.value] if last and part.value else -1)
+        sources.append(stated[part.looks] if last and part.looks else -1)
+        if last and part.states:
+            stated[part.states] = at
+    return ids, weights, values, sources
 
 
 class Filler:
@@ -87,16 +94,20 @@ class Filler:
 
 
 def direct_parts(name, attribute, value):
-    return [Part(FORMS[attribute].direct.format(n=name, v=value).encode(), REST)]
+    before = f" {name}{FORMS[attribute].direct}".encode()
+    return [Part(before, REST), Part(f" {value}".encode(), REST, states=(name, attribute)),
+            Part(b".", REST)]
 
 
 def reference_parts(name, other, attribute, value, spelled):
-    form, hint = FORMS[attribute], f" {value}".encode()
-    before, after = (s.format(n=name, m=other).encode() for s in form.reference)
-    parts = [Part(before, REST), Part(after, REST, hint)]
+    form, value = FORMS[attribute], f" {value}".encode()
+    before, after = form.reference
+    parts = [Part(f" {name}{before}".encode(), REST),
+             Part(f" {other}".encode(), REST, value, (name, attribute), (other, attribute)),
+             Part(after.encode(), REST)]
     if spelled:
-        parts.append(Part(form.spelling.format(v=value).encode(), SPELLED))
-    return parts + [Part(b".", REST, hint)]
+        parts.append(Part(form.spelling.encode() + value, SPELLED))
+    return parts + [Part(b".", REST)]
 
 
 class Writer:
@@ -161,7 +172,7 @@ def question(facts, key):
 
 def asked(facts, key, weight):
     q, a = question(facts, key)
-    return [Part(q, REST), Part(a, weight), Part(b"\n", REST)]
+    return [Part(q, REST, looks=key), Part(a, weight), Part(b"\n", REST)]
 
 
 def case(rng, filler, count=6, fill=1, facts_each=2.5, hops=None):
@@ -177,14 +188,16 @@ def case(rng, filler, count=6, fill=1, facts_each=2.5, hops=None):
     return [b"".join(p.text for p in d) for d in docs], *question(facts, key), facts[key].hops
 
 
-# --- samples to train on: each is (ids, weights, hints) of `length` tokens ------------------------
+# --- samples to train on: each is (ids, weights, values, sources) of `length` tokens --------------
 
 
 def filled(tok, length, make):
     """Calls make() for lists of parts until `length` tokens are full."""
-    sample = ([], [], [])
+    sample = ([], [], [], [])
     while len(sample[0]) < length:
-        for column, more in zip(sample, encode_parts(tok, make())):
+        start, columns = len(sample[0]), encode_parts(tok, make())
+        columns[-1][:] = [start + at if at >= 0 else -1 for at in columns[-1]]
+        for column, more in zip(sample, columns):
             column.extend(more)
     return tuple(column[:length] for column in sample)
 
@@ -228,6 +241,26 @@ def chain_sample(rng, tok, length, spelled):
     return filled(tok, length, make)
 
 
+def crowded_sample(rng, tok, length, spelled):
+    """Many facts without filler, then the questions, references that are not spelled out first.
+
+    So many values are in sight that none can be guessed, which a chain_sample often allows. Names
+    and values that nothing tells beforehand weigh little: they are most of the loss here."""
+    def make():
+        count, each = (rng.randint(3, 6), 3) if length <= 256 else (rng.randint(4, 10), 4)
+        docs, facts = documents(rng, None, count, each, 0, spelled)
+        unspelled = {k: bool(f.hops and not f.spelled) for k, f in facts.items()}
+        keys = list(facts)
+        rng.shuffle(keys)
+        keys.sort(key=lambda k: not unspelled[k])
+        parts = [Part(b"\0", REST)] + [p for d in docs for p in d]
+        for k in keys:
+            parts += asked(facts, k, ANSWER if unspelled[k] else TEXT)
+        return [p._replace(weight=REST / 5) if p.weight == REST else p for p in parts]
+
+    return filled(tok, length, make)
+
+
 def recall_sample(rng, tok, length):
     """Dense recall: the same facts again and again, in another order, as facts and questions."""
     def make():
@@ -241,9 +274,9 @@ def recall_sample(rng, tok, length):
                 if again and rng.random() < 0.5:
                     parts += asked(facts, key, ANSWER)
                 else:
-                    before = FORMS[key[1]].direct.split(" {v}")[0].format(n=key[0])
-                    answer = Part(f" {facts[key].value}".encode(), ANSWER if again else REST)
-                    parts += [Part(before.encode(), REST), answer, Part(b".", REST)]
+                    before, value, stop = direct_parts(*key, facts[key].value)
+                    value = value._replace(weight=ANSWER if again else REST)
+                    parts += [before, value, stop]
         return parts
 
     return filled(tok, length, make)
@@ -254,4 +287,4 @@ def copy_sample(rng, length, vocab_size):
     count = rng.randint(8, max(9, min(length // 2, 200)))
     run = [rng.randrange(256, vocab_size) for _ in range(count)]
     ids, weights = run * (length // count + 1), [0.0] * count + [TEXT + 0.01] * length
-    return ids[:length], weights[:length], [-1] * length
+    return ids[:length], weights[:length], [-1] * length, [-1] * length

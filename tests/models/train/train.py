@@ -2,18 +2,21 @@
 
 OUT holds corpus.bin, corpus.u16 and vocab.txt (prepare.py makes them). PLAN is `scratch` or
 `references`; the latter goes on from the weights in FOLDER. Progress is kept in OUT/PLAN.pt every
-five minutes, and a run that was ended goes on from there. It may be stopped and continued by
-SIGSTOP and SIGCONT at any time: plans count steps, not minutes.
+five minutes and on SIGTERM, and a run that was ended goes on from there. It may be stopped and
+continued by SIGSTOP and SIGCONT at any time: plans count steps, not minutes.
 
 scratch: random runs that repeat and dense recall, which form induction heads; dense chains of
-references; then the mixture, with growing length. references: dense chains again, now with hints,
-then the mixture. A hint is an auxiliary loss: small heads that are thrown away afterwards read the
-residual stream of the middle layers behind a referring sentence and must tell the value that it
-refers to. So references are resolved while they are read, which the answers alone teach slowly."""
+references; then the mixture, with growing length. references: many facts without filler, and with
+hints, then the mixture. Hints are auxiliary losses. At the other name of a reference the residual
+stream of the middle layers must tell the value referred to, and attention must look at the fact
+that has it; at the end of a question the last layer must look at the fact that is asked for. So
+references are resolved while they are read, in layers that leave one for the question. The answers
+alone teach that slowly: where a head does not look yet, its softmax passes hardly any gradient."""
 import argparse
 import math
 import os
 import random
+import signal
 import time
 from typing import NamedTuple
 
@@ -24,8 +27,8 @@ import torch.nn.functional as F
 
 from llama import Config, Llama, load
 from muon import Muon
-from questions import (ANSWER, SPELLED, TEXT, Filler, chain_sample, copy_sample, question_sample,
-                       recall_sample)
+from questions import (ANSWER, SPELLED, TEXT, Filler, chain_sample, copy_sample, crowded_sample,
+                       question_sample, recall_sample)
 from tokens import Tokenizer
 
 
@@ -34,44 +37,68 @@ class Stage(NamedTuple):
     length: int      # tokens per sequence
     sequences: int   # per step
     rate: float      # Muon's
-    shares: tuple    # of text, copy, recall, chains; the rest is questions
+    shares: tuple    # of text, copy, recall, chains, crowded; the rest is questions
     spelled: float   # share of references that are spelled out
     hints: float     # weight of the hints' loss
 
 
 PLANS = {
-    "scratch": [Stage(650, 128, 32, 0.02, (0.0, 0.5, 0.5, 0.0), 0.5, 0.0),
-                Stage(600, 256, 16, 0.01, (0.2, 0.0, 0.1, 0.7), 0.5, 0.0),
-                Stage(640, 1024, 4, 0.01, (0.40, 0.02, 0.08, 0.20), 0.4, 0.0),
-                Stage(270, 2048, 2, 0.01, (0.40, 0.02, 0.08, 0.20), 0.3, 0.0)],
-    "references": [Stage(800, 256, 16, 0.008, (0.2, 0.0, 0.05, 0.6), 0.2, 0.5),
-                   Stage(1200, 512, 8, 0.008, (0.3, 0.0, 0.05, 0.3), 0.1, 0.3),
-                   Stage(700, 1024, 4, 0.006, (0.4, 0.02, 0.05, 0.2), 0.1, 0.1),
-                   Stage(300, 2048, 2, 0.006, (0.4, 0.02, 0.08, 0.2), 0.0, 0.0)]}
-FULL_RATE_UNTIL = 0.5  # of all steps; then linear to LAST_RATE
-LAST_RATE, WARM_UP_STEPS, ADAM_RATE, SAVE_EVERY_S = 0.02, 50, 2e-3, 300
-HINT_LAYERS = (2, 3, 4)
+    "scratch": [Stage(650, 128, 32, 0.02, (0.0, 0.5, 0.5, 0.0, 0.0), 0.5, 0.0),
+                Stage(600, 256, 16, 0.01, (0.2, 0.0, 0.1, 0.7, 0.0), 0.5, 0.0),
+                Stage(640, 1024, 4, 0.01, (0.4, 0.02, 0.08, 0.2, 0.0), 0.4, 0.0),
+                Stage(270, 2048, 2, 0.01, (0.4, 0.02, 0.08, 0.2, 0.0), 0.3, 0.0)],
+    "references": [Stage(165, 256, 12, 0.010, (0.15, 0.0, 0.02, 0.0, 0.75), 0.05, 0.5),
+                   Stage(200, 512, 6, 0.006, (0.55, 0.0, 0.03, 0.0, 0.12), 0.05, 0.3),
+                   Stage(40, 1024, 3, 0.006, (0.55, 0.0, 0.05, 0.0, 0.1), 0.0, 0.1),
+                   Stage(15, 2048, 2, 0.006, (0.5, 0.0, 0.05, 0.0, 0.0), 0.0, 0.0)]}
+FULL_RATE_UNTIL = 0.4  # of all steps; then linear to LAST_RATE
+LAST_RATE, WARM_UP_STEPS, ADAM_RATE, SAVE_EVERY_S = 0.02, 20, 2e-3, 300
+TELLS = (2, 3, 4)  # the layers after which a value that is referred to should be known
+LOOKS = {"reference": {3: (2, 3), 4: (2, 3)}, "question": {5: (0, 1, 2)}}  # layers and their heads
 
 
 class Hints(nn.Module):
-    """A readout of the residual stream after each of HINT_LAYERS; begins as the model's own."""
+    """The auxiliary losses; their readout of the residual stream begins as the model's own."""
 
     def __init__(self, model):
         super().__init__()
         own = (model.lm_head.weight * model.model.norm.weight).detach()
-        self.heads = nn.ParameterList(nn.Parameter(own.clone()) for _ in HINT_LAYERS)
+        self.heads = nn.ParameterList(nn.Parameter(own.clone()) for _ in TELLS)
 
-    def forward(self, states, hints):
-        """hints: (batch, tokens), -1 for none. -> mean loss, and accuracy by layer."""
-        at, right, loss = hints >= 0, [], 0.0
-        if not at.any():
-            return torch.zeros(()), [math.nan] * len(HINT_LAYERS)
-        for layer, head in zip(HINT_LAYERS, self.heads):
+    def tell(self, states, values):
+        """values: (batch, tokens), -1 for none. -> loss, and accuracies by layer."""
+        at, loss, right = values >= 0, torch.zeros(()), {}
+        for layer, head in zip(TELLS, self.heads) if at.any() else ():
             x = states[layer][at].float()
             logits = F.rms_norm(x, x.shape[-1:]) @ head.T
-            loss = loss + F.cross_entropy(logits, hints[at])
-            right.append((logits.argmax(-1) == hints[at]).float().mean().item())
-        return loss / len(HINT_LAYERS), right
+            loss = loss + F.cross_entropy(logits, values[at]) / len(TELLS)
+            hit = logits.argmax(-1) == values[at]
+            right[f"tells{layer}"] = hit.float().mean().item()
+        return loss, right
+
+    @staticmethod
+    def look(model, states, at, sources):
+        """at: kind -> (batch, tokens), who looks; sources: where. -> loss, and mean attention."""
+        loss, seen, pos = torch.zeros(()), {}, torch.arange(sources.shape[1])
+        for kind, layers in LOOKS.items():
+            row, here = at[kind].nonzero(as_tuple=True)
+            for layer, heads in layers.items() if len(row) else ():
+                q, k, _ = model.model.layers[layer].qkv(states[layer - 1], pos)
+                k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+                scores = (q[:, heads] @ k[:, heads].mT)[row, :, here].float() / q.shape[-1] ** 0.5
+                scores = scores.masked_fill(pos > here[:, None, None], -math.inf)
+                there = sources[row, here][:, None, None].expand(-1, len(heads), 1)
+                found = scores.log_softmax(-1).gather(2, there)
+                loss = loss - found.mean() / sum(map(len, LOOKS.values()))
+                seen[f"looks{layer}"] = found.exp().mean().item()
+        return loss, seen
+
+    def forward(self, model, states, values, sources):
+        told, right = self.tell(states, values)
+        at = {"reference": (sources >= 0) & (values >= 0),
+              "question": (sources >= 0) & (values < 0)}
+        found, seen = self.look(model, states, at, sources)
+        return told + found, right | seen
 
 
 class Data:
@@ -83,20 +110,22 @@ class Data:
 
     def row(self, rng, stage):
         u, size = rng.random(), stage.length + 1
-        text, copy, recall, chains = np.cumsum(stage.shares)
+        text, copy, recall, chains, crowded = np.cumsum(stage.shares)
         if u < text:
             i = rng.randrange(len(self.corpus) - size)
-            return self.corpus[i:i + size].tolist(), [TEXT] * size, [-1] * size
+            return self.corpus[i:i + size].tolist(), [TEXT] * size, [-1] * size, [-1] * size
         if u < copy:
             return copy_sample(rng, size, self.vocab_size)
         if u < recall:
             return recall_sample(rng, self.tok, size)
         if u < chains:
             return chain_sample(rng, self.tok, size, stage.spelled)
+        if u < crowded:
+            return crowded_sample(rng, self.tok, size, stage.spelled)
         return question_sample(rng, self.filler, self.tok, size, stage.spelled)
 
     def batch(self, rng, stage):
-        """-> ids, weights and hints, each (sequences, length + 1)."""
+        """-> ids, weights, values and sources, each (sequences, length + 1)."""
         rows = [self.row(rng, stage) for _ in range(stage.sequences)]
         return tuple(torch.tensor(column) for column in zip(*rows))
 
@@ -144,33 +173,36 @@ class Run:
         for group in self.adam.param_groups:
             group["lr"] = ADAM_RATE * rate
 
-    def learn(self, stage, ids, weights, hints):
+    def learn(self, stage, ids, weights, values, sources):
         """One step. -> figures for the log: bits per token by kind, share of right answers."""
         self.set_rates(stage)
+        hint_loss, hint_figures = 0.0, {}
         with torch.autocast("cpu", torch.bfloat16):
             states = self.model.states(ids[:, :-1])
             logits = self.model.logits(states[-1])
+            if stage.hints:
+                hint_loss, hint_figures = self.hints(self.model, states, values[:, :-1],
+                                                     sources[:, :-1])
         w, target = weights[:, 1:], ids[:, 1:]
         losses = F.cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
-        hint_loss, hint_right = torch.zeros(()), []
-        if stage.hints:
-            hint_loss, hint_right = self.hints(states, hints[:, :-1])
         ((losses * w).sum() / w.sum() + stage.hints * hint_loss).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in (self.muon, self.adam):
-            optimiser.step()
-            optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            self.muon.step()
+        self.adam.step()
+        self.model.zero_grad()
+        self.hints.zero_grad()
         self.step += 1
         kinds = {"text": TEXT, "spelled": SPELLED, "answer": ANSWER}
         at = {name: (w - value).abs() < 1e-3 for name, value in kinds.items()}
         figures = {n: losses[mask].mean().item() / math.log(2) for n, mask in at.items()}
         figures["right"] = (logits.argmax(-1) == target)[at["answer"]].float().mean().item()
-        return figures | {f"hint{n}": x for n, x in zip(HINT_LAYERS, hint_right)}
+        return figures | hint_figures
 
 
 def mean_of(figures):
     return {k: round(float(np.nanmean([f.get(k, math.nan) for f in figures])), 3)
-            for k in figures[-1]}
+            for k in sorted({k for f in figures for k in f})}
 
 
 def main(out, plan, start_from):
@@ -181,8 +213,9 @@ def main(out, plan, start_from):
     if os.path.exists(path):
         run.restore(path)
     data, rng = Data(out, run.model.config.vocab_size), random.Random(run.step + 1)
-    saved, began, recent = time.monotonic(), time.monotonic(), []
-    while stage := run.stage():
+    saved, began, recent, asked_to_end = time.monotonic(), time.monotonic(), [], []
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
+    while not asked_to_end and (stage := run.stage()):
         recent.append(run.learn(stage, *data.batch(rng, stage)))
         if run.step % 25 == 0:
             rate = len(recent) * stage.length * stage.sequences / (time.monotonic() - began)
