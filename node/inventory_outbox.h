@@ -40,6 +40,8 @@ class InventoryOutbox {
     bool first = false;
     bool last = false;
     std::vector<wire::InventoryEntry> entries;
+
+    friend bool operator==(const Batch&, const Batch&) = default;
   };
   // A full report is to begin: nothing is given out until every shard has set its snapshot. False
   // if one is waiting for snapshots already; else the caller asks the shards for them.

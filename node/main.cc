@@ -3,9 +3,11 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <condition_variable>
 #include <cstdio>
 #include <fstream>
-#include <optional>
+#include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -14,6 +16,7 @@
 #include "base/secret_file.h"
 #include "base/spdlog_log.h"
 #include "node/node.h"
+#include "transport/status/status_server.h"
 
 namespace {
 
@@ -58,40 +61,65 @@ void AnnounceReady(const NodeConfig& config, const kdn::node::Node& node,
   std::fflush(stdout);
 }
 
+using StatusServer = kdn::transport::status::StatusServer;
+
+// Null if none is wanted.
+kdn::Result<std::unique_ptr<StatusServer>> StartStatus(const NodeConfig& config,
+                                                       const kdn::MetricRegistry& registry,
+                                                       const kdn::node::Node& node) {
+  if (config.status_listen.empty()) return nullptr;
+  return StatusServer::Start(
+      config.status_listen, registry, [&node] { return node.ready(); }, config.insecure);
+}
+
+kdn::Result<std::vector<std::byte>> ReadClusterSecret(const NodeConfig& config) {
+  if (config.cluster_secret_file.empty()) return std::vector<std::byte>{};
+  return kdn::ReadSecretFile(config.cluster_secret_file);
+}
+
+// Until `stop`, which comes from a signal.
+kdn::Status Serve(const NodeConfig& config, kdn::Log& log, const std::stop_token& stop) {
+  const auto secret = ReadClusterSecret(config);
+  if (!secret) return secret.error();
+  std::remove((config.data_dir + "/node.ready").c_str());
+  const kdn::SteadyClock clock;
+  kdn::SystemRandom random;
+  kdn::MetricRegistry registry;
+  const auto node = kdn::node::Node::Open(config,
+                                          {.clock = clock,
+                                           .random = random,
+                                           .log = log,
+                                           .registry = registry,
+                                           .cluster_secret = *secret},
+                                          stop);
+  if (!node) return node.error();
+  const auto status = StartStatus(config, registry, **node);
+  if (!status) return status.error();
+  AnnounceReady(config, **node, *status == nullptr ? "" : (*status)->endpoint());
+
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait(lock, stop, [] { return false; });
+  log.Write(kdn::LogLevel::kInfo, "stopping", {});
+  return {};
+}
+
 int RunNode(const NodeConfig& config, const sigset_t& stop_signals) {
   const auto log_level = kdn::FindLogLevel(config.log_level);
   if (!log_level) return Fail(log_level.error());
   kdn::SpdlogLog log("node", *log_level);
-  std::vector<std::byte> secret;
-  if (!config.cluster_secret_file.empty()) {
-    auto read = kdn::ReadSecretFile(config.cluster_secret_file);
-    if (!read) return Fail(read.error());
-    secret = *std::move(read);
-  }
-  std::remove((config.data_dir + "/node.ready").c_str());
-
   std::stop_source stop;
   std::thread waiter([&stop, &stop_signals] {
     int signal = 0;
     sigwait(&stop_signals, &signal);
     stop.request_stop();
   });
-  const kdn::SteadyClock clock;
-  kdn::SystemRandom random;
-  kdn::MetricRegistry registry;
-  auto node =
-      kdn::node::Node::Open(config, {clock, random, log, registry, secret}, stop.get_token());
-  if (node) {
-    AnnounceReady(config, **node, "");
-    waiter.join();
-    log.Write(kdn::LogLevel::kInfo, "stopping", {});
-    node->reset();
-    log.Write(kdn::LogLevel::kInfo, "stopped", {});
-    return 0;
-  }
+  const kdn::Status status = Serve(config, log, stop.get_token());
   if (!stop.stop_requested()) pthread_kill(waiter.native_handle(), SIGTERM);
   waiter.join();
-  return node.error().code() == kdn::Code::kCancelled ? 0 : Fail(node.error());
+  if (status.ok() || status.code() == kdn::Code::kCancelled) return 0;
+  return Fail(status);
 }
 
 }  // namespace

@@ -105,9 +105,9 @@ void Shard::Run() {
 
 bool Shard::Turn() {
   bool busy = TakeMail();
+  busy |= PollStore();  // Before new calls: they find the room of what has expired.
   busy |= server_->Poll() > 0;
   busy |= peers_->Poll() > 0;
-  busy |= PollStore();
   busy |= control_->VerifyOne();
   if (setup_.clock.Now() >= next_tick_) Tick();
   return busy;
