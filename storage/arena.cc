@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cassert>
+#include <cerrno>
 #include <string>
 
 namespace kdn::storage {

@@ -28,9 +28,9 @@ class DiskTier {
 
   // Writes header, segments and commit mark in one batch: after a crash all of them are there or
   // none. An empty segment is not written. Writing an object that is there already is no error
-  // and changes nothing. kResourceExhausted if it would exceed bytes_max or the disk is full,
-  // kUnavailable for any other error of the disk: nothing is written then, reads go on, and
-  // writes succeed again once the cause is gone.
+  // and changes nothing. kOutOfRange if it would exceed bytes_max, kResourceExhausted if
+  // the disk is full, kUnavailable for any other error of the disk: nothing is written then, reads
+  // go on, and writes succeed again once the cause is gone.
   using Segments = std::array<std::span<const ConstBytes>, kLevelCount>;
   virtual Status Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) = 0;
 

@@ -168,7 +168,7 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
     batch.Put(rocks::Family::kObjects, name, rocks::EncodeRecord(name, record));
   };
   const std::uint64_t writing = bytes_writing_.fetch_add(bytes) + bytes;
-  Status status(Code::kResourceExhausted, "the disk tier is full");
+  Status status(Code::kOutOfRange, "the disk tier is full");
   if (options_.bytes_max == 0 || bytes_used_.load() + writing <= options_.bytes_max) {
     status = Commit(options_.sync, fill);
   }

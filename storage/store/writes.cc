@@ -81,7 +81,7 @@ bool Store::StartWrite(const DiskWrite& write) {
     case Room::kComing:
       return false;
     case Room::kNone:
-      Written(write, 0, Status(Code::kResourceExhausted, "the disk tier is full"));
+      Written(write, 0, Status(Code::kResourceExhausted, "nothing on disk may be given up"));
       return true;
   }
   if (!write.is_put) objects_.At(write.slot).writing = image->levels;
@@ -105,8 +105,8 @@ bool Store::StartWrite(const DiskWrite& write) {
 }
 
 void Store::Written(DiskWrite write, std::size_t bytes, const Status& status) {
-  if (status.code() == Code::kResourceExhausted && bytes > 0 && disk_->bytes_max() > 0 &&
-      ++write.attempts < kRoomAttemptsMax && EvictFromDisk(bytes)) {
+  if (status.code() == Code::kOutOfRange && ++write.attempts < kRoomAttemptsMax &&
+      EvictFromDisk(bytes)) {
     writes_.push_front(write);
     return;
   }
@@ -124,6 +124,7 @@ void Store::Written(DiskWrite write, std::size_t bytes, const Status& status) {
 
 void Store::PutWritten(const DiskWrite& write, const Status& status) {
   Put& put = *puts_.Find(write.id);  // stays: its commit waits
+  if (status.code() == Code::kOutOfRange) return CompletePut(put, Code::kResourceExhausted);
   if (!status.ok()) return CompletePut(put, status.code());
   const LevelSet levels = put.whole->levels;
   if (GivesWay(put)) {

@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include "base/limits.h"
+#include "storage/rocks/database.h"
 #include "storage/rocks/records.h"
 #include "storage/rocks/rocks_tier.h"
 #include "tests/storage/faulty_file_system.h"
@@ -161,7 +162,7 @@ TEST_P(DiskTierTest, BoundIsKept) {
   const TestObject one = MakeObject({.seed = 1, .size_bytes = 100'000});
   const TestObject two = MakeObject({.seed = 2, .size_bytes = 100'000});
   ASSERT_TRUE(WriteObject(*tier_, one).ok());
-  EXPECT_EQ(WriteObject(*tier_, two).code(), Code::kResourceExhausted);
+  EXPECT_EQ(WriteObject(*tier_, two).code(), Code::kOutOfRange);
   EXPECT_TRUE(HasLevel(*tier_, one, Level::kExact));
   EXPECT_FALSE(HasLevel(*tier_, two, Level::kExact));
   ASSERT_TRUE(tier_->Delete(IdOf(one), kAllLevels).ok());
@@ -240,6 +241,24 @@ TEST_F(RocksTierTest, FolderInUseIsRefusedHereAndInAnotherProcess) {
   ASSERT_TRUE(tier->Close().ok());
   tier.reset();
   EXPECT_NE(Open(), nullptr);
+}
+
+TEST_F(RocksTierTest, FolderOfANewerFormatIsRefused) {
+  ASSERT_TRUE(Open()->Close().ok());
+  {
+    rocks::Database database(dir_.File("tier"), rocksdb::Env::Default());
+    ASSERT_TRUE(database.Open().ok());
+    std::vector<std::byte> newer;
+    ByteWriter(newer).Integer(rocks::kFormatVersion + 1);
+    ASSERT_TRUE(database
+                    .Write(true,
+                           [&](rocks::Database::Batch& batch) {
+                             batch.Put(rocks::Family::kDefault, "format", AsText(newer));
+                           })
+                    .ok());
+  }
+  const auto tier = OpenRocksTier({.folder = dir_.File("tier")});
+  EXPECT_EQ(tier.error().code(), Code::kFailedPrecondition);
 }
 
 TEST_F(RocksTierTest, FullQueueIsReportedNotBlocked) {

@@ -24,7 +24,7 @@ Status MapTier::Write(const ObjectId& id, const HeaderBytes& header, const Segme
   }
   if (object.segments.empty()) return Status(Code::kInvalidArgument);
   if (bytes_max_ > 0 && UsedLocked() + bytes > bytes_max_) {
-    return Status(Code::kResourceExhausted);
+    return Status(Code::kOutOfRange);
   }
   objects_[KeyOf(id)] = std::move(object);
   return {};

@@ -348,6 +348,20 @@ TEST_F(TiersTest, ObjectLargerThanTheDiskIsRefused) {
   EXPECT_EQ(store().usage().objects, 1U);
 }
 
+TEST_F(TiersTest, DiskWithoutSpaceRefusesPutsAndGivesUpNothing) {
+  Open(WriteMode::kWriteThrough, 4 * kMiB, 3 * kMiB);
+  const TestObject before = MakeObject({.seed = 1, .size_bytes = kMiB});
+  ASSERT_EQ(driver().Put(before), Code::kOk);
+  disk_->FailWrites(Status(Code::kResourceExhausted, "no space left on device"));
+  const TestObject refused = MakeObject({.seed = 2, .size_bytes = kMiB});
+  EXPECT_EQ(driver().Put(refused), Code::kResourceExhausted);
+  store().AbortPut(IdOf(refused));
+  FillDram();
+  EXPECT_TRUE(driver().Has(before));
+  disk_->FailWrites({});
+  EXPECT_EQ(driver().Put(MakeObject({.seed = 3, .size_bytes = kMiB})), Code::kOk);
+}
+
 TEST_F(TiersTest, ShardsShareTheBoundOfOneDisk) {
   Open(WriteMode::kWriteThrough, 8 * kMiB, 4 * kMiB);
   const StoreOptions options{.dram_bytes = 8 * kMiB, .write_mode = WriteMode::kWriteThrough};
