@@ -204,7 +204,7 @@ struct Options {
   std::uint32_t connections = 0;         // per peer; 0: min(cores, 4)
   std::uint32_t connections_max = 4096;  // per server
   bool insecure = false;                 // allows plaintext off loopback
-  std::string congestion_control{};   // of TCP; empty: the system's
+  std::string congestion_control{};      // of TCP; empty: the system's
 };
 
 // kNotFound if this build has no transport of options.kind. `clock`, `random` and `log` outlive

@@ -241,7 +241,8 @@ void HelloClient::OnServerHello(std::vector<std::byte>& out) {
   const std::optional<ServerHello> answer = ServerHello::Decode(reader_.body());
   if (!answer) return Refuse(Code::kDataLoss, "the peer's Hello is malformed");
   if (answer->code != Code::kOk) return Refuse(answer->code, answer->reason);
-  if (answer->cluster != hello_.cluster) {
+  // A zero id asks for whichever cluster answers; the proof still says that it has our secret.
+  if (!hello_.cluster.IsZero() && answer->cluster != hello_.cluster) {
     return Refuse(Code::kFailedPrecondition, "the peer belongs to another cluster");
   }
   if (answer->version < hello_.version_min || answer->version > hello_.version_max) {
@@ -288,7 +289,7 @@ std::size_t HelloServer::Feed(ConstBytes in, std::vector<std::byte>& out) {
 }
 
 Status HelloServer::Judge(const ClientHello& hello) const {
-  if (hello.cluster != policy_.cluster) {
+  if (!hello.cluster.IsZero() && hello.cluster != policy_.cluster) {
     return Status(Code::kFailedPrecondition, "this peer belongs to another cluster");
   }
   if (hello.version_min > kProtocolVersionMax || hello.version_max < kProtocolVersionMin) {

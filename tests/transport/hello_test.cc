@@ -147,6 +147,13 @@ TEST_F(Hello, ForeignClusterIsRefused) {
   ExpectRefused(Code::kFailedPrecondition);
 }
 
+TEST_F(Hello, AClientThatNamesNoClusterTakesTheOneThatAnswers) {
+  Identity identity = HmacIdentity("open sesame");
+  identity.cluster = {};
+  Talk(identity);
+  ExpectAccepted();
+}
+
 TEST_F(Hello, ForeignVersionIsRefused) {
   edit_client_hello = [](Buffer& bytes) { bytes[8] = bytes[10] = std::byte{9}; };
   Talk(ClientIdentity());

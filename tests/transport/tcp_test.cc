@@ -244,6 +244,37 @@ TEST(Tcp, ABrokenConnectionTakesOnlyItsOwnCallsWithIt) {
   EXPECT_EQ(client.AwaitDone(9).event.code, Code::kOk);
 }
 
+TEST(Tcp, ASmallCallIsNotHeldUpByALargeOne) {
+  World world("tcp", {.connections = 1});
+  TestAuthenticator authenticator;
+  TestService service;
+  const std::vector<std::byte> sent = Pattern(64 * limits::kMiB, 1);
+  service.on_call = [&](Exchange& call) {
+    for (std::size_t offset = 0; offset < call.receive_bulk_bytes();
+         offset += limits::kPieceBytesMax) {
+      const std::size_t size = std::min(limits::kPieceBytesMax, call.receive_bulk_bytes() - offset);
+      const ConstBytes piece = ConstBytes(sent).subspan(offset, size);
+      call.SendPiece(0, offset, {&piece, 1});
+    }
+    call.Finish(Code::kOk, {});
+  };
+  ServerThread server(world.server_domain(), service, authenticator);
+  Client client(*world.Connect(server.endpoint(), ClientIdentity()));
+  server.Pause();
+  for (const std::uint64_t tag : {1, 2}) {
+    Call call;
+    call.tag = tag;
+    call.receive_bulk = world.Memory(tag == 1 ? sent.size() : limits::kMiB);
+    call.deadline = world.In(seconds(10));
+    ASSERT_TRUE(client.channel().Submit(call).ok());
+  }
+  server.Resume();
+  client.AwaitDone(2);
+  EXPECT_FALSE(client.IsDone(1));
+  EXPECT_LE(client.PiecesOf(1).size(), 2U);
+  EXPECT_EQ(client.AwaitDone(1).event.code, Code::kOk);
+}
+
 TEST(Tcp, PlaintextOffLoopbackMustBeAskedFor) {
   World world("tcp");
   TestAuthenticator authenticator;
