@@ -201,6 +201,27 @@ TEST_P(EachKernels, RansWordsMatchScalarAndDecode) {
   }
 }
 
+TEST_P(EachKernels, WhatLiesBehindABlockChangesNothing) {
+  // Memory to read behind the block is what lets vector code run to the block's very end.
+  for (const std::size_t count : {32U, 33U, 512U, 8192U}) {
+    const Symbols symbols = SkewedSymbols(count, 17, count);
+    const Coded coded = EncodeWith(kernels(), symbols);
+    for (const std::byte behind : {std::byte{0}, std::byte{0xFF}}) {
+      std::vector<std::byte> memory = coded.bytes;
+      memory.resize(memory.size() + 4096, behind);
+      Symbols decoded(count);
+      RansBlock block = coded.Block(decoded.data());
+      block.states = memory.data();
+      block.end = memory.data() + coded.bytes.size();
+      block.readable_end = memory.data() + memory.size();
+      ASSERT_TRUE(kernels().rans_decode(&block, 1)) << count;
+      ASSERT_EQ(symbols, decoded) << count;
+      block.end -= 2;
+      ASSERT_FALSE(kernels().rans_decode(&block, 1)) << count << ", a word taken from behind";
+    }
+  }
+}
+
 TEST_P(EachKernels, EveryFrequencyCodes) {
   // Two symbols, one of frequency f: the division of the encoder for every divisor there is.
   for (unsigned f = 1; f < 256; ++f) {
