@@ -90,10 +90,11 @@ Result<pid_t> StartProcess(const std::vector<std::string>& argv, const std::stri
 
 bool ProcessRuns(pid_t pid, const std::string& program_name) {
   if (pid <= 0) return false;
-  std::error_code error;
-  const auto exe = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", error);
-  // A program that was built anew meanwhile is "... (deleted)".
-  return !error && exe.filename().string().starts_with(program_name);
+  // What it was started as: the file behind /proc/PID/exe may have been built anew meanwhile.
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary);
+  std::string started_as;
+  std::getline(file, started_as, '\0');
+  return std::filesystem::path(started_as).filename() == program_name;
 }
 
 bool WaitGone(pid_t pid, TimePoint deadline) {

@@ -1,0 +1,74 @@
+// kdn-faults: injects faults into real clusters and says what happened. scripts/faults runs it.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/fault/cases.h"
+
+namespace kdn::fault {
+namespace {
+
+// To add a case, add a row.
+constexpr std::array kCases = {
+    FaultCase{"node_kill", "node SIGKILL during gets and puts, two replicas: 0 failed gets",
+              NodeKill},
+    FaultCase{"all_nodes_dead", "every call ends by its deadline, as a miss", AllNodesDead},
+    FaultCase{"coordinator_kill",
+              "reads of known locations go on; nothing acknowledged is lost by its restart",
+              CoordinatorKill},
+    FaultCase{"stored_bit_flip", "bits that change on disk are never delivered", StoredBitFlip},
+    FaultCase{"wire_bit_flip", "bits that change on the wire are never delivered", WireBitFlip},
+    FaultCase{"strangers", "garbage before a Hello is refused and costs nothing", Strangers},
+    FaultCase{"wrong_secrets", "a wrong secret is refused; a foreign tenant's key is a miss",
+              WrongSecrets},
+};
+
+int RunCases(const std::vector<std::string>& names, const CaseOptions& options) {
+  int failed = 0;
+  int run = 0;
+  for (const FaultCase& fault : kCases) {
+    if (!names.empty() && std::find(names.begin(), names.end(), fault.name) == names.end()) {
+      continue;
+    }
+    ++run;
+    std::printf("%-18s %s\n", fault.name, fault.promise);
+    std::fflush(stdout);
+    const CaseOutcome outcome = fault.run(options);
+    std::printf("%-18s %s after %d trials: %s\n", "", outcome.holds ? "holds" : "BROKEN",
+                outcome.trials, outcome.holds ? outcome.worst.c_str() : outcome.why.c_str());
+    std::fflush(stdout);
+    failed += outcome.holds ? 0 : 1;
+  }
+  if (run == 0) std::fprintf(stderr, "kdn-faults: no such case; --list names them\n");
+  std::printf("%d faults, %d broken\n", run, failed);
+  return failed == 0 && run > 0 ? 0 : 1;
+}
+
+}  // namespace
+
+std::span<const FaultCase> FaultCases() {
+  return kCases;
+}
+
+}  // namespace kdn::fault
+
+int main(int argc, char** argv) {
+  kdn::fault::CaseOptions options;
+  options.program_folder = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
+  std::vector<std::string> names;
+  bool list = false;
+  CLI::App app("Injects faults into clusters of real processes.", "kdn-faults");
+  app.add_option("CASE", names, "cases to run; default: all");
+  app.add_option("--trials", options.trials, "trials of each case")->capture_default_str();
+  app.add_flag("--list", list, "names the cases");
+  CLI11_PARSE(app, argc, argv);
+  if (!list) return kdn::fault::RunCases(names, options);
+  for (const kdn::fault::FaultCase& fault : kdn::fault::FaultCases()) {
+    std::printf("%-18s %s\n", fault.name, fault.promise);
+  }
+  return 0;
+}

@@ -1,0 +1,106 @@
+#include "tests/fault/proxy.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <utility>
+
+#include "base/random.h"
+
+namespace kdn::fault {
+namespace {
+
+sockaddr_in AddressOf(const std::string& endpoint) {
+  const std::size_t colon = endpoint.rfind(':');
+  std::uint16_t port = 0;
+  std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
+  return address;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FlippingProxy>> FlippingProxy::Start(const std::string& listen,
+                                                            const std::string& target) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  const sockaddr_in address = AddressOf(listen);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(fd, 64) != 0) {
+    close(fd);
+    return Error(Code::kUnavailable, "the proxy cannot listen at " + listen);
+  }
+  std::unique_ptr<FlippingProxy> proxy(new FlippingProxy(fd, target));
+  proxy->acceptor_ = std::thread([raw = proxy.get()] { raw->Accept(); });
+  return proxy;
+}
+
+FlippingProxy::~FlippingProxy() {
+  shutdown(listener_, SHUT_RDWR);
+  acceptor_.join();
+  close(listener_);
+  std::vector<std::thread> threads;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
+    threads.swap(threads_);
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const int fd : sockets_) close(fd);
+}
+
+void FlippingProxy::Accept() {
+  for (;;) {
+    const int from = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (from < 0) return;
+    const int to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in address = AddressOf(target_);
+    if (connect(to, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+      close(from);
+      close(to);
+      continue;
+    }
+    const int one = 1;
+    setsockopt(from, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    const std::scoped_lock lock(mutex_);
+    sockets_.push_back(from);
+    sockets_.push_back(to);
+    threads_.emplace_back([this, from, to] { Forward(from, to, false); });
+    threads_.emplace_back([this, from, to] { Forward(to, from, true); });
+  }
+}
+
+void FlippingProxy::Forward(int from, int to, bool may_flip) {
+  SeededRandom random(static_cast<std::uint64_t>(from) + flips_.load() * 7919);
+  std::vector<char> buffer(256 * 1024);
+  for (;;) {
+    const ssize_t count = recv(from, buffer.data(), buffer.size(), 0);
+    if (count <= 0) break;
+    const std::uint64_t every = every_.load();
+    const auto size = static_cast<std::uint64_t>(count);
+    if (may_flip && every > 0 && random.Next() % every < size) {
+      const std::uint64_t bit = random.Next() % (8 * size);
+      buffer[bit / 8] = static_cast<char>(buffer[bit / 8] ^ (1 << (bit % 8)));
+      flips_.fetch_add(1);
+    }
+    for (ssize_t sent = 0; sent < count;) {
+      const ssize_t now =
+          send(to, buffer.data() + sent, static_cast<std::size_t>(count - sent), MSG_NOSIGNAL);
+      if (now <= 0) break;
+      sent += now;
+    }
+  }
+  shutdown(from, SHUT_RDWR);
+  shutdown(to, SHUT_RDWR);
+}
+
+}  // namespace kdn::fault
