@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -185,6 +186,37 @@ TEST(Tcp, ConnectionsBeyondTheLimitAreClosed) {
   EXPECT_TRUE(second.SayHello(ClientIdentity()));
   RawPeer third(server.endpoint());
   EXPECT_TRUE(third.IsClosed());
+}
+
+TEST(Tcp, OutOfDescriptorsItWaitsForOneWithoutSpinning) {
+  World world("tcp");
+  TestAuthenticator authenticator;
+  TestService service;
+  auto server =
+      *world.server_domain().Listen("127.0.0.1:0", TestCluster(), PeerId{}, service, authenticator);
+  RawPeer first(server->endpoint());
+  pollfd fd{server->WaitFd(), POLLIN, 0};
+  ASSERT_EQ(poll(&fd, 1, 10'000), 1);
+  server->Poll();
+  RawPeer second(server->endpoint());
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 1;
+  setrlimit(RLIMIT_NOFILE, &none);
+  const bool woken = poll(&fd, 1, 10'000) == 1;
+  server->Poll();
+  const bool spins = poll(&fd, 1, 0) == 1;
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(woken);
+  EXPECT_FALSE(spins);
+  first.Close();
+  second.Send(Bytes("no hello"));
+  std::thread polling([&] {
+    for (int turns = 0; turns < 3 && poll(&fd, 1, 10'000) == 1; ++turns) server->Poll();
+  });
+  EXPECT_TRUE(second.IsClosed());
+  polling.join();
 }
 
 // The connected sockets of this process whose other end is `endpoint`.

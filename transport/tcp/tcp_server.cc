@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace kdn::transport::tcp {
@@ -26,8 +27,7 @@ TcpServer::TcpServer(Fd listener, const ServerSetup& setup)
       listener_(std::move(listener)) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = &timer_}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.fd(), &event);
-  event.data.ptr = &listener_;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event);
+  ResumeAccepting();
 }
 
 TcpServer::~TcpServer() {
@@ -89,7 +89,10 @@ void TcpServer::PollSockets() {
 void TcpServer::Accept() {
   for (int i = 0; i < kAcceptsPerPoll; ++i) {
     Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!fd.valid()) return;
+    if (!fd.valid()) {
+      if (errno == EMFILE || errno == ENFILE) PauseAccepting();
+      return;
+    }
     ++progress_;
     if (connections_.size() >= setup_.connections_max) {
       setup_.log->Write(LogLevel::kWarning, "too many connections",
@@ -108,6 +111,19 @@ void TcpServer::Accept() {
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.fd(), &event);
     NoteDeadline(due);
   }
+}
+
+// Who waits to be accepted would otherwise wake every poll, with no descriptor to give to it.
+void TcpServer::PauseAccepting() {
+  accepting_ = false;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  setup_.log->Write(LogLevel::kError, "out of file descriptors", {{"endpoint", endpoint_}});
+}
+
+void TcpServer::ResumeAccepting() {
+  accepting_ = true;
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = &listener_}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event);
 }
 
 void TcpServer::Watch(ServerConnection& connection) {
@@ -180,6 +196,7 @@ void TcpServer::Reap() {
     }
     return true;
   });
+  if (!accepting_) ResumeAccepting();
 }
 
 ServerCall& TcpServer::NewCall() {

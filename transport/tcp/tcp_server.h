@@ -61,6 +61,9 @@ class TcpServer final : public Server, public ServerCallHost {
   void Recycle(ServerCall& call) override;
 
   void Accept();
+  // Until a connection has closed.
+  void PauseAccepting();
+  void ResumeAccepting();
   void PollSockets();
   void TellMoved();
   void FlushDirty();
@@ -88,6 +91,7 @@ class TcpServer final : public Server, public ServerCallHost {
   bool polling_ = false;
   bool closing_ = false;
   bool any_closed_ = false;
+  bool accepting_ = false;
 };
 
 }  // namespace kdn::transport::tcp
