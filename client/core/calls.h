@@ -34,6 +34,8 @@ struct CallRequest {
   std::vector<ConstBytes> send_bulk;  // stays as it is until `done`
   MutableBytes window;                // filled piece by piece until `done`
   TimePoint deadline;
+  // There is nobody else to ask: tries even a peer that was out of reach a moment ago.
+  bool insist = false;
   // Bytes [offset, offset + size) of the window are there. May be empty.
   std::function<void(std::size_t offset, std::size_t size_bytes)> piece;
   // Comes exactly once, at the latest at the deadline; bulk memory is not touched after it.

@@ -70,6 +70,7 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
   call.target = attempt->target;
   request.Encode(call.request);
   call.window = window;
+  call.insist = unit.replicas.empty();
   // A replica that does not answer may use up its share of the time, not all of it.
   const TimePoint now = context_->loop->Now();
   call.deadline = now + (deadline_ - now) / static_cast<Duration::rep>(unit.replicas.size() + 1);

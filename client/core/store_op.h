@@ -2,8 +2,8 @@
 //
 // Steps (docs/protocol.md, Store):
 //   1. Each object takes staging memory and is encoded into it; then the engine's blocks are free.
-//   2. Its pieces go to the first node of its grant, which forwards them. If that node cannot be
-//      reached, they go to the next one.
+//   2. Its pieces go to the first node of its grant, which forwards them. Replicas that this does
+//      not reach are sent to directly.
 //   3. When all objects of a grant are acknowledged or given up, the coordinator is told.
 //   4. When all grants are, the context is named.
 //

@@ -67,6 +67,7 @@ void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t siz
   CallRequest call;
   call.target = TargetOf(grant, object);
   request.Encode(call.request);
+  call.insist = object.acks.empty();
   call.send_bulk = {object.staging.subspan(offset, size_bytes)};
   call.deadline = CallDeadline();
   call.done = [self = shared_from_this(), index, size_bytes](Code code, ConstBytes response) {
@@ -92,13 +93,17 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
     object.piece_failed = true;
   }
   if (--object.pieces_out > 0) return;
-  if (object.acks.empty() && !closed_) {
-    // Nobody has all of it: the next replica takes it from us directly.
+  // A replica that the one before it could not reach may be within our own reach; and if nobody has
+  // all of it yet, the next one takes it from us directly.
+  const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
+  const auto has = [&](NodeId node) {
+    return std::any_of(object.acks.begin(), object.acks.end(),
+                       [&](const auto& ack) { return ack.node == node; });
+  };
+  do {
     ++object.hop;
-    Send(index);
-    return;
-  }
-  EndObject(index);
+  } while (object.hop < grant.nodes.size() && has(grant.nodes[object.hop]));
+  Send(index);
 }
 
 void StoreOp::EndObject(std::size_t index) {

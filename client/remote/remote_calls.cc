@@ -140,6 +140,7 @@ CallId RemoteCalls::Start(CallRequest request) {
   const std::string endpoint =
       request.target.IsCoordinator() ? coordinator_ : request.target.endpoint;
   const TimePoint deadline = request.deadline;
+  const bool insist = request.insist;
   calls_.emplace(id, Pending{std::move(request), endpoint, false});
   if (endpoint.empty()) {
     EndLater(id, Code::kUnavailable);
@@ -147,7 +148,7 @@ CallId RemoteCalls::Start(CallRequest request) {
   }
   Peer& peer = peers_[endpoint];
   if (peer.state == PeerState::kDown) {
-    if (clock_.Now() < peer.retry_at) {
+    if (clock_.Now() < peer.retry_at && !insist) {
       EndLater(id, Code::kUnavailable);
       return id;
     }
@@ -178,7 +179,12 @@ void RemoteCalls::SubmitWaiting(const std::string& endpoint, Peer& peer) {
     const Status status = peer.channel->Submit(call);
     if (status.code() == Code::kResourceExhausted) return;  // its queue is full: Poll() goes on
     if (status.code() == Code::kUnavailable) {
+      // All its connections are gone, perhaps since long: the peer may well be back by now, and
+      // what waits has not been sent to anybody.
+      const std::deque<CallId> waiting = std::exchange(peer.waiting, {});
       DropChannel(endpoint, peer);
+      peer.waiting = waiting;
+      Connect(endpoint, peer);
       return;
     }
     peer.waiting.pop_front();

@@ -39,6 +39,7 @@ class Load {
   [[nodiscard]] bool wrong() const { return wrong_.load(); }
   [[nodiscard]] Milliseconds slowest() const { return slowest_; }
   [[nodiscard]] std::uint64_t gets() const { return gets_.load(); }
+  [[nodiscard]] const std::string& first_failure() const { return first_failure_; }
   [[nodiscard]] std::uint64_t puts_acknowledged() const { return puts_; }
 
  private:
@@ -52,7 +53,11 @@ class Load {
         readable.push_back(fresh);  // acknowledged: from now on a get of it may not fail
       }
       const GetOutcome got = rig.Get(readable[turn % readable.size()]);
-      if (!got.whole) failed_.fetch_add(1);
+      if (!got.whole && failed_.fetch_add(1) == 0) {
+        first_failure_ = "document " + std::to_string(readable[turn % readable.size()]) + " gave " +
+                         std::to_string(got.tokens) + " tokens, " +
+                         std::string(CodeName(got.report.code));
+      }
       if (got.wrong) wrong_.store(true);
       slowest_ = std::max(slowest_, got.took);
       gets_.fetch_add(1);
@@ -64,8 +69,9 @@ class Load {
   std::atomic<std::uint64_t> gets_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<bool> wrong_{false};
-  Milliseconds slowest_{};  // read after Stop()
-  std::uint64_t puts_ = 0;  // read after Stop()
+  Milliseconds slowest_{};     // read after Stop()
+  std::uint64_t puts_ = 0;     // read after Stop()
+  std::string first_failure_;  // read after Stop()
   std::thread thread_;
 };
 
@@ -91,7 +97,7 @@ CaseOutcome NodeKill(const CaseOptions& options) {
     if (load.wrong()) return Broken(trial, "a get delivered wrong bytes");
     if (load.failed() > 0) {
       return Broken(trial, std::to_string(load.failed()) + " of " + std::to_string(load.gets()) +
-                               " gets failed");
+                               " gets failed; the first: " + load.first_failure());
     }
     slowest = std::max(slowest, load.slowest());
     gets += load.gets();
