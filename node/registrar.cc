@@ -81,6 +81,7 @@ void Registrar::Run() {
       const std::lock_guard lock(mutex_);
       registration_ = nullptr;
     }
+    if (!Pause(milliseconds(0))) return;  // It ended because we stop.
     setup_.registration.log.Write(LogLevel::kWarning, "registration with the coordinator ended",
                                   {{"reason", why}});
     if (!Pause(backoff)) return;

@@ -1,0 +1,202 @@
+// A node and a coordinator that a test speaks for, over gRPC.
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "kdn/v1/admin.grpc.pb.h"
+#include "kdn/v1/membership.grpc.pb.h"
+#include "node/node.h"
+#include "tests/support/temp_dir.h"
+
+namespace kdn::test {
+namespace {
+
+const std::string kCluster(ClusterId::kSize, 'c');
+
+// Says what the test has set, notes what it is told, and lets the test wait for that.
+class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin::Service {
+ public:
+  SpokenCoordinator() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(static_cast<v1::Membership::Service*>(this));
+    builder.RegisterService(static_cast<v1::Admin::Service*>(this));
+    server_ = builder.BuildAndStart();
+    endpoint_ = "127.0.0.1:" + std::to_string(port);
+  }
+  ~SpokenCoordinator() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+
+  void Change(const std::function<void(SpokenCoordinator&)>& change) {
+    const std::lock_guard lock(mutex_);
+    change(*this);
+  }
+  // Until it is so; looked at whenever something was told.
+  void Await(const std::function<bool(const SpokenCoordinator&)>& condition) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return condition(*this); });
+  }
+
+  // Guarded by mutex_: touched in Change() and Await() only.
+  std::uint32_t epoch = 1;
+  bool want_full = false;
+  std::vector<v1::RegisterRequest> registrations;
+  std::vector<v1::InventoryRequest> inventories;
+  std::size_t beats = 0;
+
+ private:
+  grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*,
+                      v1::StatusResponse* response) override {
+    response->set_cluster_id(kCluster);
+    return grpc::Status::OK;
+  }
+  grpc::Status Register(grpc::ServerContext*, const v1::RegisterRequest* request,
+                        v1::RegisterResponse* response) override {
+    const std::lock_guard lock(mutex_);
+    registrations.push_back(*request);
+    response->set_node_id(7);
+    response->set_epoch(epoch);
+    response->set_cluster_id(kCluster);
+    response->set_coordinator_now_ms(1000);
+    v1::NodeInfo* node = response->mutable_nodes()->add_nodes();
+    node->set_node_id(7);
+    *node->mutable_shard_endpoints() = request->shard_endpoints();
+    changed_.notify_all();
+    return grpc::Status::OK;
+  }
+  grpc::Status Heartbeat(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::CoordinatorBeat, v1::NodeBeat>* stream) override {
+    v1::NodeBeat beat;
+    while (stream->Read(&beat)) {
+      v1::CoordinatorBeat answer;
+      {
+        const std::lock_guard lock(mutex_);
+        ++beats;
+        answer.set_epoch(epoch);
+        answer.set_want_full_inventory(std::exchange(want_full, false));
+        changed_.notify_all();
+      }
+      answer.set_coordinator_now_ms(2000);
+      answer.set_tenants_version(3);
+      v1::TenantAccess* tenant = answer.add_tenants();
+      tenant->set_tenant_id(4);
+      tenant->set_access_secret("secret");
+      if (!stream->Write(answer)) break;
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status Inventory(grpc::ServerContext*, const v1::InventoryRequest* request,
+                         v1::InventoryResponse*) override {
+    const std::lock_guard lock(mutex_);
+    inventories.push_back(*request);
+    changed_.notify_all();
+    return grpc::Status::OK;
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string endpoint_;
+};
+
+class Registrar : public testing::Test {
+ protected:
+  void Open() {
+    node::NodeConfig config;
+    config.data_dir = folder_.path().string();
+    config.coordinator = coordinator_.endpoint();
+    config.write_mode = "dram_only";
+    config.dram_mib = 4;
+    auto node = node::Node::Open(
+        config, {.clock = clock_, .random = random_, .log = log_, .registry = registry_});
+    ASSERT_TRUE(node) << node.error().ToString();
+    node_ = *std::move(node);
+  }
+
+  SpokenCoordinator coordinator_;
+  TempDir folder_;
+  SteadyClock clock_;
+  SystemRandom random_;
+  NullLog log_;
+  MetricRegistry registry_;
+  std::unique_ptr<node::Node> node_;
+};
+
+TEST_F(Registrar, LearnsTheClusterAndTellsWhereItsShardsAre) {
+  Open();
+  EXPECT_EQ(AsText(node_->cluster().bytes), kCluster);
+  coordinator_.Await([](const auto& told) { return told.beats > 0; });
+  coordinator_.Change([&](const SpokenCoordinator& told) {
+    const v1::RegisterRequest& request = told.registrations.at(0);
+    EXPECT_EQ(request.cluster_id(), kCluster);
+    EXPECT_EQ(request.node_uuid().size(), PeerId::kSize);
+    const auto endpoints = node_->endpoints();
+    ASSERT_EQ(request.shard_endpoints_size(), 1);
+    EXPECT_EQ(request.shard_endpoints(0), endpoints[0]);
+  });
+  EXPECT_EQ(node_->state().view()->self, NodeId{7});
+  EXPECT_EQ(node_->state().epoch(), Epoch{1});
+  EXPECT_TRUE(node_->state().InContact(clock_.Now()));
+}
+
+TEST_F(Registrar, IsTheSameNodeAfterARestart) {
+  Open();
+  coordinator_.Await([](const auto& told) { return told.beats > 0; });
+  node_.reset();
+  Open();
+  coordinator_.Await([](const auto& told) { return told.registrations.size() == 2; });
+  coordinator_.Change([](const SpokenCoordinator& told) {
+    EXPECT_EQ(told.registrations[0].node_uuid(), told.registrations[1].node_uuid());
+    EXPECT_EQ(told.registrations[1].epoch_seen(), 1U);
+  });
+}
+
+TEST_F(Registrar, ReportsAllThatItHoldsAtFirstAndWhenAsked) {
+  Open();
+  coordinator_.Await([](const auto& told) { return told.inventories.size() == 1; });
+  coordinator_.Change([](SpokenCoordinator& told) { told.want_full = true; });
+  coordinator_.Await([](const auto& told) { return told.inventories.size() == 2; });
+  coordinator_.Change([](const SpokenCoordinator& told) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_TRUE(told.inventories[i].full());
+      EXPECT_TRUE(told.inventories[i].first());
+      EXPECT_TRUE(told.inventories[i].last());
+      EXPECT_EQ(told.inventories[i].sequence(), i + 1);
+    }
+  });
+}
+
+TEST_F(Registrar, JoinsACoordinatorOfALaterEpochAnew) {
+  Open();
+  coordinator_.Await([](const auto& told) { return told.beats > 0; });
+  coordinator_.Change([](SpokenCoordinator& told) { told.epoch = 2; });
+  coordinator_.Await([](const auto& told) {
+    return told.registrations.size() == 2 && told.inventories.size() == 2;
+  });
+  EXPECT_EQ(node_->state().epoch(), Epoch{2});
+}
+
+TEST_F(Registrar, DoesNotObeyACoordinatorOfAnEarlierEpoch) {
+  coordinator_.Change([](SpokenCoordinator& told) { told.epoch = 5; });
+  Open();
+  coordinator_.Await([](const auto& told) { return told.beats > 0; });
+  coordinator_.Change([](SpokenCoordinator& told) {
+    told.epoch = 4;
+    told.beats = 0;
+  });
+  // It asks again and again, and never joins.
+  coordinator_.Await([](const auto& told) { return told.registrations.size() >= 3; });
+  EXPECT_FALSE(node_->ready());
+  EXPECT_EQ(node_->state().epoch(), Epoch{5});
+}
+
+}  // namespace
+}  // namespace kdn::test
