@@ -1,8 +1,10 @@
 // A data-plane message from bytes that anyone may have written: it is refused, or it means exactly
 // those bytes.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <span>
 
 #include "tests/proto/wire/message_cases.h"
 
