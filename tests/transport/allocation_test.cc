@@ -7,33 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 
+#include "tests/transport/allocation_count.h"
 #include "tests/transport/raw_peer.h"
 #include "tests/transport/world.h"
-
-namespace {
-
-std::atomic<std::size_t> allocated_bytes{0};
-std::atomic<std::size_t> largest_bytes{0};
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  allocated_bytes += size;
-  if (size > largest_bytes) largest_bytes = size;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace kdn::transport::test {
 namespace {
@@ -53,10 +31,10 @@ class Strangers : public testing::Test {
   std::size_t CostOf(ConstBytes bytes) {
     RawPeer peer(server_->endpoint());
     peer.Send(bytes);
-    const std::size_t before = allocated_bytes;
-    largest_bytes = 0;
+    const std::size_t before = AllocatedBytes();
+    ResetLargestAllocation();
     Settle();
-    return allocated_bytes - before;
+    return AllocatedBytes() - before;
   }
 
   SteadyClock clock_;
@@ -84,7 +62,7 @@ TEST_F(Strangers, ADeclaredSizeIsNotAllocated) {
   bytes[6] = std::byte{0xF8};  // a body of 4,088 bytes, of which only the first come
   bytes[7] = std::byte{0x0F};
   EXPECT_LE(CostOf(bytes), limits::kPreHelloBytesMax / 2);
-  EXPECT_LE(largest_bytes, 2 * limits::kHelloBytesMax);
+  EXPECT_LE(LargestAllocation(), 2 * limits::kHelloBytesMax);
 }
 
 TEST_F(Strangers, TheLargestHelloThatIsRefusedCostsLittle) {
@@ -178,9 +156,9 @@ TEST(WarmConnection, CallsAllocateNothing) {
     }
   };
   for (int i = 0; i < 20; ++i) run();
-  const std::size_t before = allocated_bytes;
+  const std::size_t before = AllocatedBytes();
   for (int i = 0; i < 20; ++i) run();
-  EXPECT_EQ(allocated_bytes, before);
+  EXPECT_EQ(AllocatedBytes(), before);
 }
 
 }  // namespace
