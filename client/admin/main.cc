@@ -15,9 +15,9 @@ constexpr void (*kVerbs[])(CLI::App&, VerbContext&) = {
 };
 
 constexpr const char* kFooter = R"(
-Which cluster: --config FILE names a TOML file with an [admin] section; without it, the kdnctl.toml
-in the folder of --cluster is read, which `kdnctl cluster up` writes. KDN_CLUSTER sets the default of
---cluster.
+Which cluster: --config FILE names a TOML file with an [admin] section; without it, the
+kdnctl.toml in the folder of --cluster is read, which `kdnctl cluster up` writes. KDN_CLUSTER sets
+the default of --cluster.
 
 Exit codes: 0 done; 2 wrong usage or configuration; 3 not found; 4 no answer; 5 data damaged or
 missing; 1 anything else. Errors go to standard error.

@@ -33,7 +33,8 @@ std::vector<std::byte> Repaired(std::vector<std::byte> bytes) {
     if (offset == 0 || offset > bytes.size()) continue;
     const std::size_t size =
         std::min<std::size_t>(bytes.size() - offset, layout->header.level_bytes[level]);
-    kdn::test::RepairTiles(kdn::MutableBytes(bytes).subspan(offset, size), kdn::TagOf(layout->header));
+    kdn::test::RepairTiles(kdn::MutableBytes(bytes).subspan(offset, size),
+                           kdn::TagOf(layout->header));
   }
   return bytes;
 }
