@@ -33,7 +33,7 @@ TEST(Read, OfSomeLayersAndHeadsBringsTheirTilesAlone) {
 
 TEST(Read, OfALargeObjectComesInSeveralPieces) {
   NodeWorld world;
-  const TestObject object = MakeObject({.size_bytes = 20 * limits::kMiB});
+  const TestObject object = MakeObject({.size_bytes = 9 * limits::kMiB});
   world.Store(object, {0});
   TestClient client = world.Connect(0);
   const ReadOutcome outcome = ReadOne(client, WholeOf(object));
@@ -122,8 +122,8 @@ TEST(Read, FromAWrongShardIsRefused) {
 }
 
 TEST(Read, ThatIsCancelledGivesItsLeaseBack) {
-  NodeWorld world({.dram_mib = 24});
-  const TestObject object = MakeObject({.seed = 1, .size_bytes = 20 * limits::kMiB});
+  NodeWorld world({.dram_mib = 12});
+  const TestObject object = MakeObject({.seed = 1, .size_bytes = 9 * limits::kMiB});
   world.Store(object, {0});
   TestClient client = world.Connect(0);
   wire::ReadRequest request;
@@ -133,7 +133,7 @@ TEST(Read, ThatIsCancelledGivesItsLeaseBack) {
   std::vector<std::byte> window(request.items[0].window_bytes);
   for (int i = 0; i < 5; ++i) client.CallAndCancel(bytes, {}, window);
   // Only if no lease holds the first object can it give way to another of its size.
-  const TestObject next = MakeObject({.seed = 2, .size_bytes = 20 * limits::kMiB});
+  const TestObject next = MakeObject({.seed = 2, .size_bytes = 9 * limits::kMiB});
   world.Store(next, {0});
   ExpectWhole(ReadOne(client, WholeOf(next)), next);
 }
