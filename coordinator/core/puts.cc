@@ -368,16 +368,14 @@ Status Puts::Abort(TenantId tenant, const wire::PutAbortRequest& request, Action
 }
 
 void Puts::Tick(TimePoint now, Actions& actions) {
-  // Puts are in the order in which they were opened, hence nearly in that in which they expire.
-  while (!by_expiry_.empty()) {
-    const PutId id = by_expiry_.front();
+  while (!by_expiry_.empty() && by_expiry_.begin()->first <= now) {
+    const PutId id = by_expiry_.begin()->second;
+    by_expiry_.erase(by_expiry_.begin());
     Put& put = puts_.at(id);
-    if (put.expires > now) break;
-    by_expiry_.pop_front();
-    if (std::ranges::any_of(put.chunks, IsOut)) {
-      // The nodes' answers are on their way: every call has a deadline.
-      put.expires = now + kGraceOfCommits;
-      by_expiry_.push_back(id);
+    // Nodes' answers are on their way: every call has a deadline.
+    if (std::ranges::any_of(put.chunks, IsOut)) put.expires = now + kGraceOfCommits;
+    if (put.expires > now) {
+      by_expiry_.emplace(put.expires, id);
       continue;
     }
     bool abandoned = false;

@@ -14,10 +14,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -157,7 +158,7 @@ class Puts {
   Directory& directory_;
   Membership& membership_;
   std::unordered_map<PutId, Put, IdHash> puts_;
-  std::deque<PutId> by_expiry_;
+  std::set<std::pair<TimePoint, PutId>> by_expiry_;       // a commit may have put it off since
   std::unordered_map<BusyKey, PutId, BusyKeyHash> busy_;  // chunks of open puts, not visible yet
   std::map<NodeCallId, SentCommit> sent_;
   std::map<NodeId, std::vector<wire::ObjectName>> drops_;  // gathered during one call

@@ -99,7 +99,7 @@ class Puts::Starter {
     open_->provenance = request_.provenance;
     open_->chain_root = chain_root_;
     open_->expires = expires;
-    puts_.by_expiry_.push_back(id);
+    puts_.by_expiry_.emplace(expires, id);
     ++puts_.counts_.started;
     return open_;
   }

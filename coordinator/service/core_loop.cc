@@ -1,7 +1,5 @@
 #include "coordinator/service/core_loop.h"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -114,12 +112,11 @@ void CoreLoop::Run() {
 void CoreLoop::WaitForWork() {
   wait_fds_.assign({server_->WaitFd(), mailbox_.WaitFd()});
   links_->AppendWaitFds(wait_fds_);
-  std::vector<pollfd> polled;
-  polled.reserve(wait_fds_.size());
-  for (const int fd : wait_fds_) polled.push_back({fd, POLLIN, 0});
+  polled_.clear();
+  for (const int fd : wait_fds_) polled_.push_back({fd, POLLIN, 0});
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_tick_ - around_.clock.Now());
   const int timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kTick.count()));
-  (void)::poll(polled.data(), polled.size(), timeout_ms);
+  (void)::poll(polled_.data(), polled_.size(), timeout_ms);
 }
 
 // Carrying out an action may make the core decide more; until nothing is left.

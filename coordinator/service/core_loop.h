@@ -5,6 +5,8 @@
 // Thread-safety: safe, but for Start() and Stop(), which one thread calls once each.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -97,6 +99,7 @@ class CoreLoop {
   std::map<ReplyId, Reply<Decided>> waiting_;  // gRPC's threads
   std::vector<Mailbox::Task> tasks_;           // being done; reused
   std::vector<int> wait_fds_;
+  std::vector<pollfd> polled_;  // reused, as is the one above
   TimePoint next_tick_;
   bool stopping_ = false;  // of the loop's thread
   std::atomic<bool> ready_{false};

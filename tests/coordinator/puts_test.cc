@@ -159,6 +159,19 @@ TEST_F(PutsTest, AnAbandonedPutIsTakenBackAfterItsExpiry) {
   EXPECT_EQ(world_.core->puts().counts().expired, 1U);
 }
 
+TEST_F(PutsTest, AWriterThatKeepsAskingKeepsOnlyItsOwnPutOpen) {
+  const auto kept = Grant(CoreWorld::Chain(1, 1, 2));
+  (void)Grant(CoreWorld::Chain(50, 1));
+  world_.Advance(milliseconds(9900));
+  world_.actions.Clear();
+  world_.Commit(CoreWorld::CommitOf(kept, {NumberedKey(1)}, kept.nodes, 0, 2));
+  EXPECT_EQ(world_.TakeCommitted().objects[0].state, CommitState::kPending);
+  world_.Advance(milliseconds(200));
+  EXPECT_EQ(world_.core->puts().open_count(), 1U);
+  world_.Advance(milliseconds(1000));
+  EXPECT_EQ(world_.core->puts().open_count(), 0U);
+}
+
 TEST_F(PutsTest, ACommitAfterTheExpiryIsRefused) {
   const auto grant = Grant(CoreWorld::Chain(1, 1));
   world_.Advance(milliseconds(10100));
