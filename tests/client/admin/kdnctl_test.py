@@ -1,0 +1,172 @@
+"""Goal: every verb of kdnctl does, and tells, the truth.
+Method: kdnctl runs over a cluster of real processes; what a verb says is checked by another way
+than the verb: the process table, the files of the nodes, the bytes of the file that was stored, and
+above all by killing the nodes that it names.
+
+usage: kdnctl_test.py KDNCTL [unittest arguments]
+"""
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+KDNCTL = ""
+VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "cluster"]
+WRONG_USAGE, NOT_FOUND, NO_ANSWER, DAMAGED = 2, 3, 4, 5
+
+
+def run(*arguments):
+    return subprocess.run([KDNCTL, *arguments], capture_output=True, timeout=60, check=False)
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def kill(pid):
+    """Ends a daemon and waits until the kernel says so; it is not this process's child."""
+    gone = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([gone], [], [], 20)
+    os.close(gone)
+
+
+class Kdnctl(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.cluster = str(Path(self.folder.name) / "cluster")
+        self.file = Path(self.folder.name) / "file"
+        self.content = os.urandom(200_001)
+        self.file.write_bytes(self.content)
+
+    def tearDown(self):
+        self.ctl("cluster", "down")
+        self.folder.cleanup()
+
+    def ctl(self, *arguments):
+        return run("--cluster", self.cluster, *arguments)
+
+    def told(self, *arguments):
+        """What a verb that succeeds says as JSON."""
+        done = self.ctl("--output", "json", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def up(self):
+        """Daemons by name. One replica, so that a node that holds a chunk is the only one."""
+        started = self.told("cluster", "up", "--nodes", "2", "--dram-mib", "64", "--replicas", "1")
+        return {daemon["name"]: daemon for daemon in started["daemons"]}
+
+    def test_up_starts_processes_and_down_ends_them(self):
+        daemons = self.up()
+        self.assertEqual(sorted(daemons), ["coordinator", "node1", "node2"])
+        for name, daemon in daemons.items():
+            program = "kdn-coordinator" if name == "coordinator" else "kdn-node"
+            self.assertTrue(os.readlink(f"/proc/{daemon['pid']}/exe").endswith("/" + program))
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        for daemon in daemons.values():
+            self.assertFalse(alive(daemon["pid"]))
+
+    def test_what_was_put_is_got_also_after_a_restart(self):
+        self.up()
+        stored = self.told("put", str(self.file), "--name", "one")
+        self.assertGreaterEqual(stored["bytes_raw"], len(self.content))
+        self.assertEqual(self.ctl("get", "one").stdout, self.content)
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        on_disk = sum(p.stat().st_size for p in Path(self.cluster).glob("node*/objects/**/*")
+                      if p.is_file())
+        self.assertGreater(on_disk, len(self.content))  # random bytes do not shrink
+        self.up()
+        out = Path(self.folder.name) / "out"
+        self.assertEqual(self.ctl("get", "one", "--out", str(out)).returncode, 0)
+        self.assertEqual(out.read_bytes(), self.content)
+
+    def test_where_names_the_node_without_which_nothing_is_left(self):
+        daemons = self.up()
+        self.told("put", str(self.file), "--name", "one")
+        chunks = self.told("where", "one")
+        self.assertEqual(len(chunks), self.told("contexts")[0]["chunks"])
+        holders = {replica["node_id"] for chunk in chunks for replica in chunk["replicas"]}
+        self.assertEqual(len(holders), 1)
+        nodes = {node["node_id"]: node for node in self.told("nodes")}
+        self.assertEqual(len(nodes), 2)
+        pid_at = {d["endpoints"][0]: d["pid"] for n, d in daemons.items() if n != "coordinator"}
+        for node_id, node in nodes.items():
+            if node_id not in holders:
+                kill(pid_at[node["endpoints"][0]])
+        self.assertEqual(self.ctl("get", "one").stdout, self.content)
+        kill(pid_at[nodes[holders.pop()]["endpoints"][0]])
+        got = self.ctl("get", "one")
+        self.assertIn(got.returncode, [NOT_FOUND, NO_ANSWER])
+        self.assertEqual(got.stdout, b"")
+
+    def test_status_and_contexts_count_what_was_put(self):
+        self.up()
+        before = self.told("status")
+        self.assertEqual((before["nodes_alive"], before["chunks"], before["contexts"]), (2, 0, 0))
+        self.assertEqual(self.told("contexts"), [])
+        self.told("put", str(self.file), "--name", "one")
+        self.told("put", str(self.file), "--name", "two")  # the same bytes: the same chunks
+        after = self.told("status")
+        self.assertEqual(after["contexts"], 2)
+        self.assertEqual(after["chunks"], len(self.told("where", "one")))
+        self.assertEqual(self.told("where", "one"), self.told("where", "two"))
+        self.assertEqual([c["name"] for c in self.told("contexts")], ["one", "two"])
+        self.assertEqual([c["name"] for c in self.told("contexts", "--prefix", "t")], ["two"])
+
+    def test_verify_finds_a_byte_that_changed_on_disk(self):
+        self.up()
+        self.told("put", str(self.file), "--name", "one")
+        self.assertEqual(self.told("verify")["objects_checked"], len(self.told("where", "one")))
+        # A start moves what it finds in the write-ahead log into tables: damage in the log would be
+        # a chunk that is gone before verify could find it.
+        for _ in range(2):
+            self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+            self.up()
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        objects = [p for p in Path(self.cluster).glob("node*/objects/**/*") if p.is_file()]
+        largest = max(objects, key=lambda p: p.stat().st_size)
+        self.assertGreater(largest.stat().st_size, len(self.content) // 2)
+        with largest.open("r+b") as file:
+            file.seek(largest.stat().st_size // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 0x10]))
+        self.up()
+        self.assertEqual(self.ctl("verify").returncode, DAMAGED)
+        got = self.ctl("get", "one")
+        self.assertIn(got.returncode, [NOT_FOUND, NO_ANSWER])
+        self.assertEqual(got.stdout, b"")
+
+    def test_errors_have_their_exit_codes_and_go_to_standard_error(self):
+        for arguments in [["teleport"], ["--output", "xml", "status"], ["get"]]:
+            self.assertEqual(self.ctl(*arguments).returncode, WRONG_USAGE, arguments)
+        self.up()
+        for arguments in [["get", "none"], ["where", "none"], ["put", "/nonexistent"]]:
+            done = self.ctl(*arguments)
+            self.assertEqual(done.returncode, NOT_FOUND, arguments)
+            self.assertEqual(done.stdout, b"")
+            self.assertIn(b"kdnctl: ", done.stderr)
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        for arguments in [["status"], ["nodes"], ["contexts"], ["where", "one"], ["verify"]]:
+            self.assertEqual(self.ctl(*arguments).returncode, NO_ANSWER, arguments)
+
+    def test_help_names_every_verb(self):
+        text = run("--help").stdout.decode()
+        for verb in VERBS:
+            self.assertRegex(text, rf"(?m)^  {verb}\b")
+            self.assertEqual(run(verb, "--help").returncode, 0)
+
+
+if __name__ == "__main__":
+    KDNCTL = sys.argv.pop(1)
+    unittest.main()
