@@ -47,16 +47,16 @@ struct ClientOptions {
   std::string coordinator;  // "host:port" of the coordinator's transport endpoint
   ClusterId cluster;        // zero: accept the cluster that answers
   TenantId tenant{1};
-  std::vector<std::byte> access_secret;  // empty: the `none` scheme, loopback only
+  std::vector<std::byte> access_secret;    // empty: the `none` scheme, loopback only
   std::vector<ChunkSecret> chunk_secrets;  // at least one; never leaves this process
   std::uint32_t chunk_tokens = 256;
-  std::uint32_t connections = 0;     // per peer; 0: min(cores, 4)
+  std::uint32_t connections = 0;  // per peer; 0: min(cores, 4)
   std::uint32_t decode_threads = 1;
   std::size_t staging_bytes = std::size_t{256} << 20;  // bounds the compressed bytes in flight
-  std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline
-  bool insecure = false;             // allows plaintext off loopback
-  std::string congestion_control;    // of TCP; empty: the system's
-  std::shared_ptr<Log> log;          // null: nothing. Shared: it outlives the library's threads
+  std::chrono::milliseconds timeout{2000};             // of a call that gives no deadline
+  bool insecure = false;                               // allows plaintext off loopback
+  std::string congestion_control;                      // of TCP; empty: the system's
+  std::shared_ptr<Log> log;  // null: nothing. Shared: it outlives the library's threads
 };
 
 // An engine's model as the client knows it. Made once; immutable; lives as long as its Client.
@@ -135,7 +135,7 @@ enum class LoadOrder : std::uint8_t {
 struct LoadOptions {
   std::uint64_t skip_tokens = 0;  // at the front: the engine has them already; a chunk multiple
   LoadOrder order = LoadOrder::kChunkByChunk;
-  TimePoint deadline{};           // zero: now + ClientOptions::timeout
+  TimePoint deadline{};  // zero: now + ClientOptions::timeout
   TraceId trace;
 };
 
@@ -144,7 +144,7 @@ struct LoadReport {
   std::uint64_t tokens_loaded = 0;  // at the front, skip_tokens counted in: valid in all layers
   Provenance provenance;            // the worst of the loaded chunks
   std::uint64_t bytes_received = 0;
-  std::uint32_t pieces_corrupt = 0;     // caught by their checksum
+  std::uint32_t pieces_corrupt = 0;        // caught by their checksum
   std::uint32_t replicas_failed_over = 0;  // reads that went on at another replica
 };
 
@@ -168,11 +168,11 @@ class LoadHandle {
 // -- Store -------------------------------------------------------------------------------------
 
 struct StorePlanOptions {
-  std::string context;            // names or extends a context; empty: none
-  Provenance provenance;          // of the past the values were computed over; unknown if not said
-  std::uint16_t part_count = 1;   // writers that hold a share each
-  std::uint8_t replicas = 0;      // 0: the cluster's default
-  bool with_partial = false;      // also stores a last chunk that is not full
+  std::string context;           // names or extends a context; empty: none
+  Provenance provenance;         // of the past the values were computed over; unknown if not said
+  std::uint16_t part_count = 1;  // writers that hold a share each
+  std::uint8_t replicas = 0;     // 0: the cluster's default
+  bool with_partial = false;     // also stores a last chunk that is not full
   TimePoint deadline{};
   std::vector<std::byte> extras;
   TraceId trace;
@@ -190,7 +190,7 @@ class StorePlan {
   KDN_CLIENT_API StorePlan& operator=(StorePlan&&) noexcept;
   KDN_CLIENT_API ~StorePlan();
 
-  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks() const;          // of the whole chain
+  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks() const;  // of the whole chain
   // Those that are missing; the others are there, or cannot be stored.
   [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const;
   [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
@@ -210,7 +210,7 @@ struct StoreReport {
   std::uint32_t chunks_failed = 0;
   std::uint32_t chunks_on_disk = 0;  // of those stored, durable on at least one node's disk
   std::uint64_t bytes_sent = 0;
-  std::uint64_t bytes_raw = 0;       // uncompressed
+  std::uint64_t bytes_raw = 0;  // uncompressed
 };
 
 class StoreHandle {

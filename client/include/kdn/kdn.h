@@ -30,7 +30,7 @@ typedef struct kdn_model kdn_model;   /* lives as long as its client; not closed
 typedef struct kdn_kv kdn_kv;         /* an engine's paged memory, described once */
 typedef struct kdn_lookup kdn_lookup; /* a lookup under way, or its result */
 typedef struct kdn_load kdn_load;
-typedef struct kdn_plan kdn_plan;     /* what is to be stored, with its tickets */
+typedef struct kdn_plan kdn_plan; /* what is to be stored, with its tickets */
 typedef struct kdn_store kdn_store;
 
 KDN_API const char* kdn_last_error(void);
@@ -40,19 +40,19 @@ KDN_API const char* kdn_version(void); /* "0.1.0" */
 
 typedef struct kdn_client_options {
   size_t struct_size;
-  const char* coordinator;           /* "host:port"; NULL with embedded_dram_bytes > 0 */
-  const uint8_t* cluster_id;         /* 16 bytes; NULL: the cluster that answers */
+  const char* coordinator;   /* "host:port"; NULL with embedded_dram_bytes > 0 */
+  const uint8_t* cluster_id; /* 16 bytes; NULL: the cluster that answers */
   uint64_t tenant_id;
-  const uint8_t* access_secret;      /* NULL: the `none` scheme, loopback only */
+  const uint8_t* access_secret; /* NULL: the `none` scheme, loopback only */
   size_t access_secret_size;
-  const uint8_t* chunk_secret;       /* required */
+  const uint8_t* chunk_secret; /* required */
   size_t chunk_secret_size;
   uint32_t chunk_secret_id;
-  uint32_t chunk_tokens;             /* 0: 256 */
-  uint32_t timeout_ms;               /* 0: 2000 */
-  uint32_t decode_threads;           /* 0: 1 */
-  uint64_t embedded_dram_bytes;      /* libkdn_embedded only; else 12 (unimplemented) */
-  const char* embedded_disk_folder;  /* NULL: DRAM only */
+  uint32_t chunk_tokens;            /* 0: 256 */
+  uint32_t timeout_ms;              /* 0: 2000 */
+  uint32_t decode_threads;          /* 0: 1 */
+  uint64_t embedded_dram_bytes;     /* libkdn_embedded only; else 12 (unimplemented) */
+  const char* embedded_disk_folder; /* NULL: DRAM only */
 } kdn_client_options;
 
 /* Returns at once, whether a cluster answers or not. */
@@ -67,29 +67,33 @@ KDN_API kdn_code kdn_client_metrics(const kdn_client* client, char* text, size_t
 /* -- Model ----------------------------------------------------------------------------------- */
 
 typedef enum kdn_dtype {
-  KDN_BF16 = 0, KDN_FP16 = 1, KDN_FP32 = 2, KDN_FP8_E4M3 = 3, KDN_FP8_E5M2 = 4
+  KDN_BF16 = 0,
+  KDN_FP16 = 1,
+  KDN_FP32 = 2,
+  KDN_FP8_E4M3 = 3,
+  KDN_FP8_E5M2 = 4
 } kdn_dtype;
 typedef enum kdn_attention { KDN_GROUPED = 0, KDN_LATENT = 1, KDN_STATE = 2 } kdn_attention;
 
 typedef struct kdn_kv_group {
   size_t struct_size;
-  uint8_t attention;       /* kdn_attention */
-  const uint16_t* layers;  /* ascending */
+  uint8_t attention;      /* kdn_attention */
+  const uint16_t* layers; /* ascending */
   size_t layer_count;
   uint16_t kv_heads;
-  uint16_t k_head_size;    /* of k, latent or state */
-  uint16_t v_head_size;    /* of v or rope; 0 for KDN_STATE */
-  uint32_t window_tokens;  /* 0: full attention */
+  uint16_t k_head_size;   /* of k, latent or state */
+  uint16_t v_head_size;   /* of v or rope; 0 for KDN_STATE */
+  uint32_t window_tokens; /* 0: full attention */
 } kdn_kv_group;
 
 typedef struct kdn_model_spec {
   size_t struct_size;
   const char* name;
   const char* revision;
-  uint8_t dtype;           /* kdn_dtype */
-  float k_scale, v_scale;  /* of fp8; 0 means 1 */
-  uint8_t rotary_pairing;  /* 0 none, 1 NeoX, 2 GPT-J */
-  uint8_t rotary_scaling;  /* 0 none, 1 linear, 2 llama3, 3 YaRN, 4 dynamic NTK */
+  uint8_t dtype;          /* kdn_dtype */
+  float k_scale, v_scale; /* of fp8; 0 means 1 */
+  uint8_t rotary_pairing; /* 0 none, 1 NeoX, 2 GPT-J */
+  uint8_t rotary_scaling; /* 0 none, 1 linear, 2 llama3, 3 YaRN, 4 dynamic NTK */
   uint16_t rotary_dims;
   double rotary_base;
   double rotary_factor, rotary_low_frequency_factor, rotary_high_frequency_factor;
@@ -108,7 +112,7 @@ KDN_API kdn_code kdn_model_open(kdn_client* client, const kdn_model_spec* spec,
 /* -- Paged memory: address = base[layer] + block*s + slot*s + head*s + dim*s, per plane ---- */
 
 typedef struct kdn_plane_map {
-  void* const* base;       /* one per layer of the group; NULL: this process lacks the layer */
+  void* const* base; /* one per layer of the group; NULL: this process lacks the layer */
   int64_t block_stride, slot_stride, head_stride, dim_stride; /* bytes */
 } kdn_plane_map;
 
@@ -206,8 +210,8 @@ typedef struct kdn_plan_options {
 } kdn_plan_options;
 
 KDN_API kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_t* tokens,
-                               size_t token_count, const kdn_plan_options* options,
-                               kdn_plan** plan, uint32_t* chunks_to_store);
+                               size_t token_count, const kdn_plan_options* options, kdn_plan** plan,
+                               uint32_t* chunks_to_store);
 KDN_API kdn_code kdn_plan_serialize(const kdn_plan* plan, uint8_t* bytes, size_t capacity,
                                     size_t* size);
 KDN_API kdn_code kdn_plan_deserialize(const uint8_t* bytes, size_t size, kdn_plan** plan);
