@@ -63,8 +63,9 @@ void PutHandler::OnCall(std::unique_ptr<transport::Exchange> exchange) {
 Status PutHandler::Judge(const transport::Exchange& exchange, const wire::PutPieceRequest& request,
                          const wire::Ticket& ticket) const {
   const transport::Peer& peer = exchange.peer();
+  // A client sends to the first replica, and itself to those that forwarding did not reach.
   const bool from_client =
-      peer.role == transport::PeerRole::kClient && request.hop == 0 && peer.tenant == ticket.tenant;
+      peer.role == transport::PeerRole::kClient && peer.tenant == ticket.tenant;
   const bool from_node = peer.role == transport::PeerRole::kNode && request.hop > 0;
   if (!from_client && !from_node) {
     return Status(Code::kPermissionDenied, "the ticket is not this caller's");

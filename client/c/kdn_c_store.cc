@@ -114,6 +114,7 @@ kdn_code kdn_store_wait(kdn_store* store, kdn_store_report* report) {
     out.chunks_on_disk = ended.chunks_on_disk;
     out.bytes_sent = ended.bytes_sent;
     out.bytes_raw = ended.bytes_raw;
+    out.chunks_under_replicated = ended.chunks_under_replicated;
     WriteStruct(out, report);
     return kdn_code{0};
   });

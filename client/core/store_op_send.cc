@@ -67,7 +67,7 @@ void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t siz
   CallRequest call;
   call.target = TargetOf(grant, object);
   request.Encode(call.request);
-  call.insist = object.acks.empty();
+  call.insist = true;  // every replica of a grant is wanted, also one that came back just now
   call.send_bulk = {object.staging.subspan(offset, size_bytes)};
   call.deadline = CallDeadline();
   call.done = [self = shared_from_this(), index, size_bytes](Code code, ConstBytes response) {
@@ -165,6 +165,8 @@ void StoreOp::OnCommitted(std::size_t /*grant*/, const std::vector<std::size_t>&
       continue;
     }
     ++report_.chunks_stored;
+    const wire::PutGrant& granted = plan_.grants[plan_.chunks[chunk].grant];
+    if (answer->objects[i].replicas < granted.nodes.size()) ++report_.chunks_under_replicated;
     if (answer->objects[i].replicas_on_disk > 0) ++report_.chunks_on_disk;
     if (chunk + 1 == plan_.chunks.size()) last_chunk_visible_ = true;
   }

@@ -39,6 +39,7 @@ class Load {
   [[nodiscard]] bool wrong() const { return wrong_.load(); }
   [[nodiscard]] Milliseconds slowest() const { return slowest_; }
   [[nodiscard]] std::uint64_t gets() const { return gets_.load(); }
+  [[nodiscard]] std::uint64_t puts_under_replicated() const { return puts_under_replicated_; }
   [[nodiscard]] const std::string& first_failure() const { return first_failure_; }
   [[nodiscard]] std::uint64_t puts_acknowledged() const { return puts_; }
 
@@ -48,9 +49,14 @@ class Load {
     for (std::uint64_t d = 0; d < base_documents; ++d) readable.push_back(d);
     for (std::uint64_t turn = 0; !stop_.load(); ++turn) {
       const std::uint64_t fresh = first_new + turn;
-      if (turn % 4 == 0 && rig.Put(fresh).code == Code::kOk) {
-        ++puts_;
-        readable.push_back(fresh);  // acknowledged: from now on a get of it may not fail
+      if (turn % 4 == 0) {
+        const client::StoreReport put = rig.Put(fresh);
+        if (put.code == Code::kOk && put.chunks_under_replicated == 0) {
+          ++puts_;
+          readable.push_back(fresh);  // on two nodes: from now on a get of it may not fail
+        } else if (put.code == Code::kOk) {
+          ++puts_under_replicated_;
+        }
       }
       const GetOutcome got = rig.Get(readable[turn % readable.size()]);
       if (!got.whole && failed_.fetch_add(1) == 0) {
@@ -69,9 +75,10 @@ class Load {
   std::atomic<std::uint64_t> gets_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<bool> wrong_{false};
-  Milliseconds slowest_{};     // read after Stop()
-  std::uint64_t puts_ = 0;     // read after Stop()
-  std::string first_failure_;  // read after Stop()
+  Milliseconds slowest_{};                   // read after Stop()
+  std::uint64_t puts_ = 0;                   // read after Stop()
+  std::uint64_t puts_under_replicated_ = 0;  // read after Stop()
+  std::string first_failure_;                // read after Stop()
   std::thread thread_;
 };
 
@@ -83,10 +90,12 @@ CaseOutcome NodeKill(const CaseOptions& options) {
   constexpr std::uint64_t kDocuments = 8;
   for (std::uint64_t d = 0; d < kDocuments; ++d) {
     if ((*rig)->Put(d).code != Code::kOk) return Broken(0, "a put failed before any fault");
+    if ((*rig)->ReplicasOf(d) != 2) return Broken(0, "a put did not reach two replicas");
   }
   Milliseconds slowest{};
   std::uint64_t gets = 0;
   std::uint64_t puts = 0;
+  std::uint64_t under_replicated = 0;
   for (int trial = 0; trial < options.trials; ++trial) {
     const std::size_t node = 1 + static_cast<std::size_t>(trial) % 3;
     Load load(**rig, kDocuments, 1000 + static_cast<std::uint64_t>(trial) * 1000);
@@ -102,13 +111,15 @@ CaseOutcome NodeKill(const CaseOptions& options) {
     slowest = std::max(slowest, load.slowest());
     gets += load.gets();
     puts += load.puts_acknowledged();
+    under_replicated += load.puts_under_replicated();
     Status status = (*rig)->cluster().Restart(node);
     if (status.ok()) status = (*rig)->cluster().WaitAlive(3, std::chrono::seconds(30));
     if (!status.ok()) return Broken(trial, "the node did not come back: " + status.ToString());
   }
   return {true, options.trials,
           "slowest get " + MillisecondsText(slowest) + ", " + std::to_string(gets) + " gets, " +
-              std::to_string(puts) + " puts acknowledged",
+              std::to_string(puts) + " puts on two nodes, " + std::to_string(under_replicated) +
+              " acknowledged as on one",
           ""};
 }
 

@@ -1,6 +1,9 @@
 #include "tests/fault/rig.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "client/core/lookup_result.h"
 
 namespace kdn::fault {
 namespace {
@@ -77,6 +80,16 @@ client::StoreReport Rig::Put(std::uint64_t seed) {
 
 client::LookupResult Rig::Lookup(std::uint64_t seed) {
   return client_->Lookup(*model_, DocumentOf(seed), {})->Take();
+}
+
+std::size_t Rig::ReplicasOf(std::uint64_t seed) {
+  const client::LookupResult found = Lookup(seed);
+  if (found.tokens_matched() != kTokens) return 0;
+  std::size_t least = limits::kReplicasMax;
+  for (const client::MatchedChunk& chunk : client::LookupAccess::StateOf(found).chunks) {
+    for (const auto& part : chunk.where.parts) least = std::min(least, part.replicas.size());
+  }
+  return least;
 }
 
 GetOutcome Rig::Load(std::uint64_t seed, const client::LookupResult& found) {

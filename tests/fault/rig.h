@@ -48,6 +48,8 @@ class Rig {
   GetOutcome Get(std::uint64_t seed);
   [[nodiscard]] client::LookupResult Lookup(std::uint64_t seed);
   GetOutcome Load(std::uint64_t seed, const client::LookupResult& found);
+  // The least number of replicas that the coordinator knows of any of the document's parts.
+  [[nodiscard]] std::size_t ReplicasOf(std::uint64_t seed);
 
   [[nodiscard]] Result<std::unique_ptr<client::Client>> OpenClient(
       const client::ClientOptions& options) const;
