@@ -201,8 +201,11 @@ class Run:
 
 
 def mean_of(figures):
-    return {k: round(float(np.nanmean([f.get(k, math.nan) for f in figures])), 3)
-            for k in sorted({k for f in figures for k in f})}
+    """-> {name: mean over the steps that had it}."""
+    names = sorted({name for f in figures for name in f})
+    had = {name: [f[name] for f in figures if not math.isnan(f.get(name, math.nan))]
+           for name in names}
+    return {name: round(sum(x) / len(x), 3) for name, x in had.items() if x}
 
 
 def main(out, plan, start_from):
