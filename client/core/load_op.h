@@ -75,11 +75,15 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   void OnPiece(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::size_t offset,
                std::size_t size_bytes);
   void PlanUnit(Unit& unit, const ReadAttempt& attempt);
-  void Dispatch(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job);
-  void Decode(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job,
-              std::vector<std::byte>& scratch);
-  void OnDecoded(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::uint32_t job,
-                 Code code);
+  void Dispatch(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
+                std::vector<std::uint32_t> jobs);
+  void Decode(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
+              std::vector<std::uint32_t> jobs, std::vector<std::byte>& scratch);
+  [[nodiscard]] Code DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
+                               std::vector<std::byte>& scratch) const;
+  [[nodiscard]] bool CountTile(std::size_t unit, const TileCoordinates& at);
+  void OnDecoded(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
+                 const std::vector<std::uint32_t>& jobs, const std::vector<Code>& codes);
   // 4.
   void OnCallOver(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, Code code);
   void FailAttempt(ReadAttempt& attempt, bool corrupt, const WantedObject& wanted);

@@ -101,7 +101,7 @@ void LoadOp::OnPiece(std::size_t index, const std::shared_ptr<ReadAttempt>& atte
     return;
   }
   if (!ready.empty()) PlanUnit(units_[index], *attempt);
-  for (const std::uint32_t job : ready) Dispatch(index, attempt, job);
+  Dispatch(index, attempt, std::move(ready));
 }
 
 void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
@@ -117,62 +117,86 @@ void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
   }
 }
 
+// All tiles of a piece go to the workers as one piece of work and come back as one: waking a thread
+// costs as much as decoding a small tile.
 void LoadOp::Dispatch(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
-                      std::uint32_t job) {
-  const TileEntry& entry = attempt->entry(attempt->job(job).entries.front());
-  if (units_[index].tiles_done.contains(TilePlaceKey(entry.at))) return;
-  ++attempt->jobs_out;
-  context_->workers->Post(
-      [self = shared_from_this(), index, attempt, job](std::vector<std::byte>& scratch) {
-        self->Decode(index, attempt, job, scratch);
-      });
-}
-
-void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
-                    std::uint32_t job, std::vector<std::byte>& scratch) {
-  Code code = Code::kCancelled;
-  bool last = false;
-  if (gate_.Enter()) {
-    std::vector<codec::TileBytes> tiles;
-    bool intact = true;
-    const ObjectTag tag = TagOf(attempt->header());
-    for (const std::uint32_t i : attempt->job(job).entries) {
-      intact = intact && VerifyTile(tag, attempt->entry(i), attempt->bytes(i));
-      tiles.push_back({attempt->entry(i), attempt->bytes(i)});
-    }
-    const codec::ChunkPlace place{attempt->header().first_position, attempt->header().token_count};
-    code = !intact
-               ? Code::kDataLoss
-               : model_.codec()
-                     .DecodeTile(attempt->header(), tiles, kv_->kv(), kv_->blocks(), place, scratch)
-                     .code();
-    last = gate_.Leave();
-  }
-  context_->loop->Post([self = shared_from_this(), index, attempt, job, code, last] {
-    if (last) self->Finish();
-    self->OnDecoded(index, attempt, job, code);
+                      std::vector<std::uint32_t> jobs) {
+  std::erase_if(jobs, [&](std::uint32_t job) {
+    const TileEntry& entry = attempt->entry(attempt->job(job).entries.front());
+    return units_[index].tiles_done.contains(TilePlaceKey(entry.at));
+  });
+  if (jobs.empty()) return;
+  attempt->jobs_out += static_cast<std::uint32_t>(jobs.size());
+  context_->workers->Post([self = shared_from_this(), index, attempt,
+                           jobs = std::move(jobs)](std::vector<std::byte>& scratch) mutable {
+    self->Decode(index, attempt, std::move(jobs), scratch);
   });
 }
 
-void LoadOp::OnDecoded(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
-                       std::uint32_t job, Code code) {
-  --attempt->jobs_out;
-  Unit& unit = units_[index];
-  if (code == Code::kOk && !unit.over) {
-    const TileCoordinates& at = attempt->entry(attempt->job(job).entries.front()).at;
-    unit.tiles_done.insert(TilePlaceKey(at));
-    --unit.missing;
-    for (std::uint32_t l = at.layers.first; l < at.layers.end(); ++l) {
-      if (l < unit.wanted.item.layers.first || l >= unit.wanted.item.layers.end()) continue;
-      if (--unit.layer_missing[l - unit.wanted.item.layers.first] == 0 && --layer_units_[l] == 0) {
-        PublishProgress();
-      }
+void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                    std::vector<std::uint32_t> jobs, std::vector<std::byte>& scratch) {
+  std::vector<Code> codes;
+  bool last = false;
+  for (const std::uint32_t job : jobs) {
+    // The gate is passed for each tile anew: a load that is given up waits for one at most.
+    if (!gate_.Enter()) {
+      codes.push_back(Code::kCancelled);
+      continue;
     }
-  } else if (code != Code::kOk && code != Code::kCancelled && !attempt->failed) {
-    FailAttempt(*attempt, true, unit.wanted);
-    context_->loop->calls().Cancel(attempt->call);
+    codes.push_back(DecodeJob(*attempt, job, scratch));
+    last = gate_.Leave() || last;
   }
+  context_->loop->Post([self = shared_from_this(), index, attempt, jobs = std::move(jobs),
+                        codes = std::move(codes), last] {
+    if (last) self->Finish();
+    self->OnDecoded(index, attempt, jobs, codes);
+  });
+}
+
+Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
+                       std::vector<std::byte>& scratch) const {
+  const ObjectTag tag = TagOf(attempt.header());
+  std::vector<codec::TileBytes> tiles;
+  for (const std::uint32_t i : attempt.job(job).entries) {
+    if (!VerifyTile(tag, attempt.entry(i), attempt.bytes(i))) return Code::kDataLoss;
+    tiles.push_back({attempt.entry(i), attempt.bytes(i)});
+  }
+  const codec::ChunkPlace place{attempt.header().first_position, attempt.header().token_count};
+  return model_.codec()
+      .DecodeTile(attempt.header(), tiles, kv_->kv(), kv_->blocks(), place, scratch)
+      .code();
+}
+
+void LoadOp::OnDecoded(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
+                       const std::vector<std::uint32_t>& jobs, const std::vector<Code>& codes) {
+  attempt->jobs_out -= static_cast<std::uint32_t>(jobs.size());
+  bool layer_done = false;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (codes[i] == Code::kOk) {
+      layer_done =
+          CountTile(index, attempt->entry(attempt->job(jobs[i]).entries.front()).at) || layer_done;
+    } else if (codes[i] != Code::kCancelled && !attempt->failed) {
+      FailAttempt(*attempt, true, units_[index].wanted);
+      context_->loop->calls().Cancel(attempt->call);
+    }
+  }
+  if (layer_done) PublishProgress();
   Settle(index, attempt);
+}
+
+// True if this was the last tile that a layer waited for.
+bool LoadOp::CountTile(std::size_t index, const TileCoordinates& at) {
+  Unit& unit = units_[index];
+  if (unit.over) return false;
+  unit.tiles_done.insert(TilePlaceKey(at));
+  --unit.missing;
+  bool layer_done = false;
+  for (std::uint32_t l = at.layers.first; l < at.layers.end(); ++l) {
+    if (l < unit.wanted.item.layers.first || l >= unit.wanted.item.layers.end()) continue;
+    std::uint32_t& missing = unit.layer_missing[l - unit.wanted.item.layers.first];
+    if (--missing == 0 && --layer_units_[l] == 0) layer_done = true;
+  }
+  return layer_done;
 }
 
 // -- 4. Going on -------------------------------------------------------------------------------

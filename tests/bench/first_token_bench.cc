@@ -28,9 +28,9 @@ struct Arguments {
   std::string json;
   std::size_t threads = 0;
   std::uint32_t decode_threads = 2;
-  std::uint16_t layers_per_tile = 1;
+  std::uint16_t layers_per_tile = 6;  // all: the fetch waits for whole chunks
   std::uint16_t heads_per_tile = 2;
-  bool chunk_by_chunk = false;
+  bool layer_by_layer = false;
   int rounds = 3;
 };
 
@@ -97,7 +97,7 @@ Samples MeasureAll(const Arguments& arguments) {
       if (report.code != Code::kOk) Die(Status(report.code, document.name + " was not stored"));
     }
     AskOptions fetching;
-    if (arguments.chunk_by_chunk) fetching.order = client::LoadOrder::kChunkByChunk;
+    if (arguments.layer_by_layer) fetching.order = client::LoadOrder::kLayerByLayer;
     Samples first;  // opens connections; not counted
     Measure(*engine, documents.front(), fetching, first);
     for (int round = 0; round < arguments.rounds; ++round) {
@@ -149,7 +149,7 @@ int main(int argc, char** argv) {
   app.add_option("--decode-threads", arguments.decode_threads, "of the client");
   app.add_option("--layers-per-tile", arguments.layers_per_tile)->check(CLI::Range(1, 6));
   app.add_option("--heads-per-tile", arguments.heads_per_tile)->check(CLI::Range(1, 2));
-  app.add_flag("--chunk-by-chunk", arguments.chunk_by_chunk, "instead of layer by layer");
+  app.add_flag("--layer-by-layer", arguments.layer_by_layer, "instead of chunk by chunk");
   app.add_option("--rounds", arguments.rounds, "over six documents")->check(CLI::Range(1, 1000));
   CLI11_PARSE(app, argc, argv);
   return kdn::demo::Run(arguments, kdn::bench::CommandLine(argc, argv));
