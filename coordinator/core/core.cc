@@ -128,6 +128,7 @@ void Core::FinishRegister(const NodeDescription& node, ReplyId reply, TimePoint 
   membership_.Register(node, now);
   const NodeId id = *membership_.IdOf(node.uuid);
   directory_.SetAlive(id, true);
+  ExpectReport(id);
   actions.answers.push_back({reply, Registered{id, membership_.map()}});
 }
 
@@ -148,7 +149,14 @@ void Core::OnWritten(WriteId write, const Status& status, TimePoint now, Actions
 Result<bool> Core::OnBeat(const Beat& beat, TimePoint now) {
   Result<bool> want_full = membership_.OnBeat(beat, now);
   if (want_full) directory_.SetAlive(beat.node, true);
+  if (want_full && *want_full) ExpectReport(beat.node);
   return want_full;
+}
+
+// From the moment at which a node is asked for all that it holds: what it commits after it has
+// looked and before its report is here is in no report, and must outlast this one.
+void Core::ExpectReport(NodeId node) {
+  if (expected_reports_.insert(node).second) directory_.BeginReport(node);
 }
 
 Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
@@ -156,11 +164,14 @@ Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
       membership_.OnBatch(batch.node, batch.full, batch.first, batch.last, batch.sequence, now);
   if (!verdict) return std::unexpected(verdict.error());
   directory_.SetAlive(batch.node, true);
-  if (verdict->begins_report) directory_.BeginReport(batch.node);
+  if (verdict->begins_report && expected_reports_.erase(batch.node) == 0) {
+    directory_.BeginReport(batch.node);
+  }
   if (verdict->apply) {
     for (const wire::InventoryEntry& entry : batch.entries) directory_.Apply(batch.node, entry);
   }
   if (verdict->ends_report) directory_.EndReport(batch.node);
+  if (verdict->want_full) ExpectReport(batch.node);
   return verdict->want_full;
 }
 

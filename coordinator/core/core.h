@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,7 @@ class Core {
   Core(const CoreOptions& options, const HardState& state,
        std::unique_ptr<PlacementPolicy> placement, Random& random, TimePoint now);
 
+  void ExpectReport(NodeId node);
   void FinishRegister(const NodeDescription& node, ReplyId reply, TimePoint now, Actions& actions);
 
   Epoch epoch_;
@@ -110,6 +112,7 @@ class Core {
   Contexts contexts_;
   Puts puts_;
   std::map<WriteId, Joining> joining_;
+  std::set<NodeId> expected_reports_;   // nodes asked for a full report that has not begun
   std::map<PeerId, Epoch> registered_;  // the reign that the metastore has for each node
   LookupCounts lookup_counts_;
   wire::NodeMap no_map_;  // says only that the client's version is current
