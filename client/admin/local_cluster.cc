@@ -56,11 +56,7 @@ void Pause(int ms) {
 
 }  // namespace
 
-Status LocalCluster::WriteFiles(const LocalClusterOptions& options) {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) return Failed("cannot make the folder " + folder_ + ": " + error.message());
-  if (fs::exists(PathOf("coordinator.toml"))) return {};  // a cluster that was stopped: goes on
+Status LocalCluster::WriteClusterFiles(const LocalClusterOptions& options) {
   SystemRandom random;
   const std::string access = NewSecret(random);
   KDN_RETURN_IF_ERROR(WriteFile(PathOf("cluster.secret"), NewSecret(random) + "\n", 0600));
@@ -76,9 +72,18 @@ Status LocalCluster::WriteFiles(const LocalClusterOptions& options) {
               << "\ncluster_secret_file = " << Quoted(PathOf("cluster.secret"))
               << "\ntenants_file = " << Quoted(PathOf("tenants.toml"))
               << "\nreplicas = " << options.replicas << "\n";
-  KDN_RETURN_IF_ERROR(WriteFile(PathOf("coordinator.toml"), coordinator.str(), 0644));
+  return WriteFile(PathOf("coordinator.toml"), coordinator.str(), 0644);
+}
+
+Status LocalCluster::WriteFiles(const LocalClusterOptions& options) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) return Failed("cannot make the folder " + folder_ + ": " + error.message());
+  // A cluster that was stopped goes on with the files it has; only what is missing is written.
+  if (!fs::exists(PathOf("coordinator.toml"))) KDN_RETURN_IF_ERROR(WriteClusterFiles(options));
   for (std::uint32_t n = 1; n <= options.nodes; ++n) {
     const std::string name = "node" + std::to_string(n);
+    if (fs::exists(PathOf(name + ".toml"))) continue;
     std::ostringstream node;
     node << "[node]\ndata_dir = " << Quoted(PathOf(name)) << "\nlisten = \"127.0.0.1:0\""
          << "\nstatus_listen = \"\"\ncluster_secret_file = " << Quoted(PathOf("cluster.secret"))

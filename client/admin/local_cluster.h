@@ -63,6 +63,7 @@ class LocalCluster {
 
  private:
   LocalCluster() = default;
+  Status WriteClusterFiles(const LocalClusterOptions& options);
   Status WriteFiles(const LocalClusterOptions& options);
   Status Launch(Daemon& daemon);
   Status Save() const;
