@@ -22,7 +22,7 @@ Result<std::unique_ptr<Rig>> Rig::Make(const RigOptions& options) {
   cluster.nodes = options.nodes;
   cluster.dram_mib = 64;
   cluster.node_settings = options.node_settings;
-  // A short death, so that a trial does not wait long for it.
+  // A node that came back takes its full share at once.
   cluster.coordinator_settings = {"coordinator.ramp_ms=0"};
   auto started = admin::LocalCluster::Start(cluster);
   if (!started) return std::unexpected(started.error());
