@@ -8,6 +8,7 @@
 #include <optional>
 #include <sstream>
 
+#include "base/endpoint.h"
 #include "base/result.h"
 
 namespace kdn {
@@ -277,6 +278,21 @@ Status SetConfig(std::string_view assignment, std::span<ConfigTable* const> tabl
   const std::string_view key = dot == std::string_view::npos ? name : name.substr(dot + 1);
   return ConfigSetter::Set(tables, "command line", section, key,
                            ValueOf(assignment.substr(equals + 1)));
+}
+
+Status RefuseSetting(std::string_view setting, std::string_view value, std::string_view expected) {
+  std::string message(setting);
+  message.append(" = \"").append(value).append("\": expected ").append(expected);
+  return Status(Code::kInvalidArgument, std::move(message));
+}
+
+Status CheckEndpointSetting(std::string_view setting, std::string_view value, bool insecure) {
+  const auto parts = SplitEndpoint(value);
+  if (!parts) return RefuseSetting(setting, value, "host:port");
+  if (!insecure && !IsLoopback(parts->host)) {
+    return RefuseSetting(setting, value, "a loopback address, or insecure = true");
+  }
+  return {};
 }
 
 }  // namespace kdn

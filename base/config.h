@@ -81,4 +81,14 @@ class ConfigTable {
   return SetConfig(assignment, std::span<ConfigTable* const>(tables.begin(), tables.size()));
 }
 
+// The error of a check that no single field can make: kInvalidArgument, "`setting` = "`value`":
+// expected `expected`".
+[[nodiscard]] Status RefuseSetting(std::string_view setting, std::string_view value,
+                                   std::string_view expected);
+
+// Whether a daemon may be given this endpoint: host:port and, unless `insecure`, on loopback
+// (base/endpoint.h).
+[[nodiscard]] Status CheckEndpointSetting(std::string_view setting, std::string_view value,
+                                          bool insecure);
+
 }  // namespace kdn

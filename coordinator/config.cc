@@ -1,44 +1,11 @@
 #include "coordinator/config.h"
 
-#include <charconv>
-#include <optional>
-
+#include "base/endpoint.h"
 #include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
 
 namespace kdn::coordinator {
-namespace {
-
-std::optional<std::string> HostOf(const std::string& endpoint) {
-  const std::size_t colon = endpoint.rfind(':');
-  if (colon == std::string::npos || colon == 0) return std::nullopt;
-  std::uint16_t port = 0;
-  const char* end = endpoint.data() + endpoint.size();
-  const auto [at, error] = std::from_chars(endpoint.data() + colon + 1, end, port);
-  if (error != std::errc() || at != end) return std::nullopt;
-  return endpoint.substr(0, colon);
-}
-
-bool IsLoopback(const std::string& host) {
-  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
-}
-
-Status Refuse(const char* key, const std::string& value, const char* expected) {
-  return Status(Code::kInvalidArgument,
-                std::string("coordinator.") + key + " = \"" + value + "\": expected " + expected);
-}
-
-Status CheckEndpoint(const char* key, const std::string& value, bool insecure) {
-  const auto host = HostOf(value);
-  if (!host) return Refuse(key, value, "host:port");
-  if (!insecure && !IsLoopback(*host)) {
-    return Refuse(key, value, "a loopback address, or insecure = true");
-  }
-  return {};
-}
-
-}  // namespace
 
 ConfigTable TableOf(CoordinatorConfig& config) {
   ConfigTable table("coordinator");
@@ -74,27 +41,33 @@ ConfigTable TableOf(CoordinatorConfig& config) {
 }
 
 Status ValidateConfig(const CoordinatorConfig& config) {
-  if (config.data_dir.empty()) return Refuse("data_dir", config.data_dir, "a folder");
-  if (config.transport == "tcp") {
-    KDN_RETURN_IF_ERROR(CheckEndpoint("listen", config.listen, config.insecure));
+  if (config.data_dir.empty()) {
+    return RefuseSetting("coordinator.data_dir", config.data_dir, "a folder");
   }
-  const auto grpc_host = HostOf(config.grpc_listen);
-  if (!grpc_host || !IsLoopback(*grpc_host)) {
-    return Refuse("grpc_listen", config.grpc_listen, "host:port on loopback");
+  if (config.transport == "tcp") {
+    KDN_RETURN_IF_ERROR(CheckEndpointSetting("coordinator.listen", config.listen, config.insecure));
+  }
+  const auto grpc = SplitEndpoint(config.grpc_listen);
+  if (!grpc || !IsLoopback(grpc->host)) {
+    return RefuseSetting("coordinator.grpc_listen", config.grpc_listen, "host:port on loopback");
   }
   if (!config.status_listen.empty()) {
-    KDN_RETURN_IF_ERROR(CheckEndpoint("status_listen", config.status_listen, config.insecure));
+    KDN_RETURN_IF_ERROR(
+        CheckEndpointSetting("coordinator.status_listen", config.status_listen, config.insecure));
   }
   if (ClusterId id; !config.cluster_id.empty() && !FromHex(config.cluster_id, id)) {
-    return Refuse("cluster_id", config.cluster_id, "32 hexadecimal digits in lower case");
+    return RefuseSetting("coordinator.cluster_id", config.cluster_id,
+                         "32 hexadecimal digits in lower case");
   }
-  const auto host = HostOf(config.listen);
-  if (config.cluster_secret_file.empty() && config.transport == "tcp" && !IsLoopback(*host)) {
-    return Refuse("cluster_secret_file", "", "a file, since listen is not on loopback");
+  const auto listen = SplitEndpoint(config.listen);
+  if (config.cluster_secret_file.empty() && config.transport == "tcp" &&
+      !IsLoopback(listen->host)) {
+    return RefuseSetting("coordinator.cluster_secret_file", "",
+                         "a file, since listen is not on loopback");
   }
   if (config.forget_after_ms < config.dead_after_ms) {
-    return Refuse("forget_after_ms", std::to_string(config.forget_after_ms),
-                  "at least dead_after_ms");
+    return RefuseSetting("coordinator.forget_after_ms", std::to_string(config.forget_after_ms),
+                         "at least dead_after_ms");
   }
   return {};
 }

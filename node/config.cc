@@ -1,47 +1,9 @@
 #include "node/config.h"
 
-#include <charconv>
-#include <optional>
-
+#include "base/endpoint.h"
 #include "base/limits.h"
 
 namespace kdn::node {
-namespace {
-
-struct HostPort {
-  std::string host;
-  std::uint16_t port = 0;
-};
-
-std::optional<HostPort> Split(const std::string& endpoint) {
-  const std::size_t colon = endpoint.rfind(':');
-  if (colon == std::string::npos || colon == 0) return std::nullopt;
-  HostPort parts{endpoint.substr(0, colon), 0};
-  const char* end = endpoint.data() + endpoint.size();
-  const auto [at, error] = std::from_chars(endpoint.data() + colon + 1, end, parts.port);
-  if (error != std::errc() || at != end) return std::nullopt;
-  return parts;
-}
-
-bool IsLoopback(const std::string& host) {
-  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
-}
-
-Status Refuse(const char* key, const std::string& value, const char* expected) {
-  return Status(Code::kInvalidArgument,
-                std::string("node.") + key + " = \"" + value + "\": expected " + expected);
-}
-
-Status CheckEndpoint(const char* key, const std::string& value, bool insecure) {
-  const auto parts = Split(value);
-  if (!parts) return Refuse(key, value, "host:port");
-  if (!insecure && !IsLoopback(parts->host)) {
-    return Refuse(key, value, "a loopback address, or insecure = true");
-  }
-  return {};
-}
-
-}  // namespace
 
 storage::WriteMode NodeConfig::WriteModeOf() const {
   if (write_mode == "write_back") return storage::WriteMode::kWriteBack;
@@ -84,24 +46,26 @@ ConfigTable TableOf(NodeConfig& config) {
 }
 
 Status ValidateConfig(const NodeConfig& config) {
-  if (config.data_dir.empty()) return Refuse("data_dir", config.data_dir, "a folder");
-  KDN_RETURN_IF_ERROR(CheckEndpoint("listen", config.listen, config.insecure));
-  KDN_RETURN_IF_ERROR(CheckEndpoint("coordinator", config.coordinator, config.insecure));
+  if (config.data_dir.empty()) return RefuseSetting("node.data_dir", config.data_dir, "a folder");
+  KDN_RETURN_IF_ERROR(CheckEndpointSetting("node.listen", config.listen, config.insecure));
+  KDN_RETURN_IF_ERROR(
+      CheckEndpointSetting("node.coordinator", config.coordinator, config.insecure));
   if (!config.status_listen.empty()) {
-    KDN_RETURN_IF_ERROR(CheckEndpoint("status_listen", config.status_listen, config.insecure));
+    KDN_RETURN_IF_ERROR(
+        CheckEndpointSetting("node.status_listen", config.status_listen, config.insecure));
   }
-  const HostPort listen = *Split(config.listen);
+  const HostPort listen = *SplitEndpoint(config.listen);
   if (listen.port != 0 && listen.port + config.shards - 1 > 65535) {
-    return Refuse("listen", config.listen, "room for one port per shard");
+    return RefuseSetting("node.listen", config.listen, "room for one port per shard");
   }
   if (config.dram_mib < config.shards) {
-    return Refuse("dram_mib", std::to_string(config.dram_mib), "at least 1 per shard");
+    return RefuseSetting("node.dram_mib", std::to_string(config.dram_mib), "at least 1 per shard");
   }
   return {};
 }
 
 std::string ShardEndpoint(const NodeConfig& config, std::uint32_t shard) {
-  const HostPort listen = *Split(config.listen);
+  const HostPort listen = *SplitEndpoint(config.listen);
   const std::uint32_t port = listen.port == 0 ? 0 : listen.port + shard;
   return listen.host + ":" + std::to_string(port);
 }
