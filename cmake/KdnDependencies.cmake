@@ -1,4 +1,4 @@
-# Finds what design.md section 10 lists. `scripts/setup` installs all of it on Debian 12.
+# Finds what KDN is built from. `scripts/setup` installs all of it on Debian 12.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)

@@ -206,18 +206,22 @@ class ObjectStore {
   virtual Status Close() = 0;
 };
 
-// Opens a shard's store over a disk tier that outlives it (null for kDramOnly), and makes what the
-// disk holds of this shard visible again. `in_shard` says which chunk keys are this shard's.
+// All outlive the store.
 struct StoreEnvironment {
   const Clock& clock;
   Log& log;
   MetricRegistry& metrics;
 };
+// Which chunk keys are the store's: those that ShardOfKey() gives to `shard` out of `shard_count`.
 struct ShardOf {
   std::uint32_t shard = 0;
   std::uint32_t shard_count = 1;
 };
 
+// Opens a shard's store over a disk tier that outlives it (null for kDramOnly), and makes what the
+// disk holds of this shard visible again. Blocks. kInvalidArgument if `disk` does not fit the write
+// mode or the shard's number is not below their count, kNotFound for a policy that this build does
+// not have, else what the disk gave.
 [[nodiscard]] Result<std::unique_ptr<ObjectStore>> OpenObjectStore(const StoreOptions& options,
                                                                    ShardOf shard, DiskTier* disk,
                                                                    const StoreEnvironment& env);

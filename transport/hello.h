@@ -137,7 +137,7 @@ enum class HelloState : std::uint8_t { kTalking, kAccepted, kRefused };
 
 class HelloClient {
  public:
-  // `expected_cluster` is the identity's own. Appends the first message to `out`.
+  // Appends the first message to `out`.
   HelloClient(const Identity& identity, const Nonce& nonce, std::vector<std::byte>& out);
 
   // Takes what belongs to the Hello from the front of `in`, appends what is to be sent to `out`,

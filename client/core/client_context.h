@@ -27,7 +27,7 @@ class NodeDirectory {
   // Takes over a newer map; one without nodes only confirms the version.
   void Update(const wire::NodeMap& map);
   [[nodiscard]] std::uint64_t version() const { return version_; }
-  // The endpoints of the nodes that `wanted` names, those that are known.
+  // Null if the coordinator has not told of this node. Valid until the next Update().
   [[nodiscard]] const wire::NodeEndpoints* Find(NodeId node) const;
 
  private:

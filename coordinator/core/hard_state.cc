@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
+#include "base/secret_file.h"
 
 namespace kdn::coordinator {
 namespace {
@@ -17,7 +18,6 @@ constexpr std::string_view kNodePrefix = "node/";
 constexpr std::string_view kTenantPrefix = "tenant/";
 constexpr std::string_view kContextPrefix = "context/";
 constexpr std::string_view kChunksPrefix = "chunks/";
-constexpr std::size_t kSecretBytesMax = 1024;
 
 template <class Integer>
 std::string BigEndian(Integer value) {

@@ -11,7 +11,7 @@
 // Ids and page numbers in keys are big-endian, so that a scan is in order. Values begin with a
 // version byte.
 //
-// Thread-safety: pure functions and values; LoadHardState() and BeginReign() block on the disk.
+// Thread-safety: pure functions and values; BeginReign() blocks on the disk.
 #pragma once
 
 #include <cstdint>

@@ -2,10 +2,15 @@
 // which part of which chunk, tells the nodes to make a chunk visible once all its parts are in, and
 // takes back what was abandoned.
 //
-//   PutStart  -> a put per run of at most 32 chunks: an id, nodes, a ticket
-//   PutCommit -> notes parts; after a chunk's last part CommitObjects goes to every node that has
-//   one nodes' answers -> the directory learns of the replica; the writer is answered when none is
-//   out PutAbort, expiry -> DropObjects for what is not visible
+//   PutStart:          a put per run of at most 32 chunks: an id, nodes, a ticket
+//
+//   PutCommit:         notes parts; after a chunk's last part CommitObjects goes to every node
+//                      that has one
+//
+//   a node's answer:   the directory learns of the replica; the writer is answered when no answer
+//                      is out
+//
+//   PutAbort, expiry:  DropObjects for what is not visible
 //
 // A put is kept until it expires, so that a repeated call gets the same answer. After a restart of
 // the coordinator tickets of earlier epochs are worth nothing; writers start over.

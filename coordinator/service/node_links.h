@@ -26,7 +26,8 @@ namespace kdn::coordinator {
 
 class NodeLinks {
  public:
-  // Called once per call, on the core's thread, from Poll(); `response` is valid inside only.
+  // Called once per call, on the core's thread; `response` is valid inside only. Called from Poll()
+  // and the destructor, and for calls before it from inside Call() if the link is found broken.
   using Done = std::move_only_function<void(Code code, ConstBytes response)>;
 
   // All outlive this object. Connections are handed over through `mailbox`.

@@ -6,8 +6,7 @@
 namespace kdn {
 namespace {
 
-// -- Arithmetic modulo the Mersenne prime 2^61 - 1
-// -------------------------------------------------
+// The match hash is computed modulo the Mersenne prime 2^61 - 1.
 constexpr std::uint64_t kPrime = (std::uint64_t{1} << 61) - 1;
 
 __extension__ using Wide = unsigned __int128;

@@ -2,8 +2,9 @@
 // layer-group-major, so that an engine can start on the first layers while the rest is in flight.
 //
 //   segment = index ‖ tile 0 ‖ tile 1 ‖ ...
-//   index   = 32 bytes ‖ tile_count entries of 40 bytes ‖ checksum over all before and the object's
-//   tag
+//   index   = 32 bytes ‖ tile_count entries of 40 bytes ‖ checksum
+//
+// The checksum is over all before it and the object's tag.
 //
 // Thread-safety: pure functions and values.
 #pragma once

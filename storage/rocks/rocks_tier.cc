@@ -191,7 +191,9 @@ Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
         rocks::SetSlice(key, slice++);
         value.Reset();
         const Status got = db_.Get(rocks::FamilyOf(level), key, value);
-        if (got.code() == Code::kNotFound && found) return Status(Code::kDataLoss, "cut");
+        if (got.code() == Code::kNotFound && found) {
+          return Status(Code::kDataLoss, "segment is cut");
+        }
         KDN_RETURN_IF_ERROR(got);
         found = true;
         if (value.size() <= skipped) return Status(Code::kDataLoss, "segment is cut");

@@ -4,6 +4,7 @@
 #include "storage/store/store.h"
 
 namespace kdn::storage {
+
 void Store::Complete(std::uint64_t tag, Code code, LevelSet on_disk) {
   completions_.push_back({Completion::Kind::kCommit, tag, code, on_disk, nullptr});
   jobs_.Wake();

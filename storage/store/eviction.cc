@@ -6,6 +6,18 @@
 #include "storage/store/store.h"
 
 namespace kdn::storage {
+namespace {
+
+Candidate CandidateOf(const Record& record, LevelSet levels) {
+  return {.slot = record.slot,
+          .tenant = record.id.tenant,
+          .key = record.id.key,
+          .parent = record.header.parent,
+          .part = record.id.part,
+          .bytes = record.BytesIn(levels)};
+}
+
+}  // namespace
 
 BlockRef Store::MakeBlock(std::size_t size_bytes) {
   while (true) {
@@ -75,19 +87,6 @@ void Store::Hold(Record& record, bool held) {
   if (record.tracked_in_dram) dram_policy_->Hold(record.slot, held);
   if (record.tracked_on_disk) disk_policy_->Hold(record.slot, held);
 }
-
-namespace {
-
-Candidate CandidateOf(const Record& record, LevelSet levels) {
-  return {.slot = record.slot,
-          .tenant = record.id.tenant,
-          .key = record.id.key,
-          .parent = record.header.parent,
-          .part = record.id.part,
-          .bytes = record.BytesIn(levels)};
-}
-
-}  // namespace
 
 void Store::TrackDram(Record& record) {
   dram_policy_->OnInsert(CandidateOf(record, record.in_dram()), NowNs());
