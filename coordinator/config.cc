@@ -4,6 +4,9 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
+#include "coordinator/metastore/metastore.h"
+#include "coordinator/placement/placement.h"
+#include "transport/channel.h"
 
 namespace kdn::coordinator {
 
@@ -32,9 +35,10 @@ ConfigTable TableOf(CoordinatorConfig& config) {
                 "silence after which what a dead node held is forgotten");
   table.Integer("ramp_ms", &config.ramp_ms, 0, 3600000,
                 "over which a new node comes to its full share of new chunks");
-  table.Choice("placement", &config.placement, {"rendezvous"}, "how nodes are chosen for chunks");
-  table.Choice("metastore", &config.metastore, {"rocksdb"}, "where decisions are kept");
-  table.Choice("transport", &config.transport, {"tcp", "loopback"}, "how clients' calls come");
+  table.Choice("placement", &config.placement, PlacementPolicies(),
+               "how nodes are chosen for chunks");
+  table.Choice("metastore", &config.metastore, MetastoreKinds(), "where decisions are kept");
+  table.Choice("transport", &config.transport, transport::DomainKinds(), "how clients' calls come");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
                "lines below it are dropped");
   return table;

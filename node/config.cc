@@ -2,6 +2,7 @@
 
 #include "base/endpoint.h"
 #include "base/limits.h"
+#include "transport/channel.h"
 
 namespace kdn::node {
 
@@ -37,7 +38,7 @@ ConfigTable TableOf(NodeConfig& config) {
   table.Integer("disk_threads", &config.disk_threads, 1, 64,
                 "threads that read and write the disk");
   table.Text("policy", &config.policy, "how objects are ranked for eviction");
-  table.Choice("transport", &config.transport, {"tcp", "loopback"}, "how data moves");
+  table.Choice("transport", &config.transport, transport::DomainKinds(), "how data moves");
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},

@@ -207,6 +207,9 @@ struct Options {
   std::string congestion_control{};      // of TCP; empty: the system's
 };
 
+// What Options::kind may be in this build.
+[[nodiscard]] std::vector<std::string> DomainKinds();
+
 // kNotFound if this build has no transport of options.kind. `clock`, `random` and `log` outlive
 // the domain.
 [[nodiscard]] Result<std::unique_ptr<Domain>> OpenDomain(const Options& options, const Clock& clock,

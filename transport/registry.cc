@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "transport/channel.h"
 #include "transport/loopback/loopback.h"
@@ -21,6 +22,12 @@ constexpr std::array kKinds = {
 };
 
 }  // namespace
+
+std::vector<std::string> DomainKinds() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kKinds) names.emplace_back(kind.name);
+  return names;
+}
 
 Result<std::unique_ptr<Domain>> OpenDomain(const Options& options, const Clock& clock,
                                            Random& random, Log& log) {

@@ -48,6 +48,9 @@ class Metastore {
   virtual Status Scan(std::string_view prefix, const Visitor& visit) = 0;
 };
 
+// The kinds that this build has.
+[[nodiscard]] std::vector<std::string> MetastoreKinds();
+
 // Opens the metastore of this kind, making it if there is none. kNotFound if this build has no such
 // kind; kFailedPrecondition if another process has it open.
 [[nodiscard]] Result<std::unique_ptr<Metastore>> OpenMetastore(std::string_view kind,

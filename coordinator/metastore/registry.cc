@@ -1,5 +1,7 @@
 #include <array>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "coordinator/metastore/metastore.h"
 #include "coordinator/metastore/rocks_metastore.h"
@@ -18,6 +20,12 @@ constexpr std::array kKinds = {
 };
 
 }  // namespace
+
+std::vector<std::string> MetastoreKinds() {
+  std::vector<std::string> names;
+  for (const Kind& known : kKinds) names.emplace_back(known.name);
+  return names;
+}
 
 Result<std::unique_ptr<Metastore>> OpenMetastore(std::string_view kind, const std::string& folder) {
   for (const Kind& known : kKinds) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,9 @@ class PlacementPolicy {
   [[nodiscard]] virtual std::vector<NodeId> Place(const PlacementRequest& request,
                                                   std::span<const PlacementNode> nodes) const = 0;
 };
+
+// The names of the policies that this build has.
+[[nodiscard]] std::vector<std::string> PlacementPolicies();
 
 // kNotFound if no policy has this name.
 [[nodiscard]] Result<std::unique_ptr<PlacementPolicy>> MakePlacementPolicy(std::string_view name);

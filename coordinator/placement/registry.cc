@@ -1,5 +1,7 @@
 #include <array>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "coordinator/placement/placement.h"
 #include "coordinator/placement/rendezvous.h"
@@ -18,6 +20,12 @@ constexpr std::array kPolicies = {
 };
 
 }  // namespace
+
+std::vector<std::string> PlacementPolicies() {
+  std::vector<std::string> names;
+  for (const Policy& policy : kPolicies) names.emplace_back(policy.name);
+  return names;
+}
 
 Result<std::unique_ptr<PlacementPolicy>> MakePlacementPolicy(std::string_view name) {
   for (const Policy& policy : kPolicies) {
