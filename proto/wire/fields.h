@@ -51,7 +51,6 @@ template <WireInteger T>
 [[nodiscard]] Code DecodeCode(ByteReader& in);        // one byte
 [[nodiscard]] Provenance DecodeProvenance(ByteReader& in);
 
-inline constexpr std::size_t kPartShapeBytes = 12;
 void EncodeRange(const Range& range, ByteWriter& out);
 [[nodiscard]] Range DecodeRange(std::uint32_t end_max, ByteReader& in);
 void EncodePartShape(const PartShape& shape, ByteWriter& out);
