@@ -38,7 +38,6 @@ class ConfigTable {
   void Integer(std::string key, std::int64_t* value, std::int64_t min, std::int64_t max,
                std::string help);
 
-  [[nodiscard]] const std::string& section() const { return section_; }
   // One "key = default  # help" line per key, for --help and docs.
   [[nodiscard]] std::string Describe() const;
 

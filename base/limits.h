@@ -12,7 +12,6 @@ namespace kdn::limits {
 
 inline constexpr std::size_t kKiB = 1024;
 inline constexpr std::size_t kMiB = 1024 * kKiB;
-inline constexpr std::size_t kGiB = 1024 * kMiB;
 
 // Transport. Before a Hello is accepted a connection costs at most kPreHelloBytesMax.
 inline constexpr std::size_t kHelloBytesMax = 4 * kKiB;

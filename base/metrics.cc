@@ -23,8 +23,7 @@ std::string Braced(std::string_view labels, std::string_view more = {}) {
 }
 
 std::string Seconds(std::uint64_t us) {
-  std::string text = std::to_string(static_cast<double>(us) / 1e6);
-  return text;
+  return std::to_string(static_cast<double>(us) / 1e6);
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ void Peers::AppendWaitFds(std::vector<int>& out) const {
   }
 }
 
-bool Peers::HasWaiting() const {
+bool Peers::HasFailed() const {
   return !failed_.empty();
 }
 

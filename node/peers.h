@@ -48,7 +48,8 @@ class Peers {
   // Returns how many calls ended.
   std::size_t Poll();
   void AppendWaitFds(std::vector<int>& out) const;
-  [[nodiscard]] bool HasWaiting() const;
+  // Whether the next Poll() has something to say that no descriptor tells of.
+  [[nodiscard]] bool HasFailed() const;
 
  private:
   struct Peer {

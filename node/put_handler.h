@@ -40,7 +40,7 @@ class PutHandler {
     TimePoint began;
   };
 
-  // Whether the piece may be stored here; kOk, kAborted if it has been deferred.
+  // Whether the piece may be stored here.
   [[nodiscard]] Status Judge(const transport::Exchange& exchange,
                              const wire::PutPieceRequest& request,
                              const wire::Ticket& ticket) const;

@@ -165,7 +165,7 @@ void Shard::ReportAll() {
 }
 
 void Shard::Wait() {
-  if (peers_->HasWaiting() || control_->HasWork()) return;
+  if (peers_->HasFailed() || control_->HasWork()) return;
   std::vector<int> fds = {mailbox_.WaitFd(), server_->WaitFd(), store_->WaitFd()};
   peers_->AppendWaitFds(fds);
   std::vector<pollfd> polled;

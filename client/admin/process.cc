@@ -103,8 +103,7 @@ bool WaitGone(pid_t pid, TimePoint deadline) {
   pollfd wait{fd, POLLIN, 0};
   const bool gone = poll(&wait, 1, MillisecondsUntil(deadline)) == 1;
   close(fd);
-  if (gone) [[maybe_unused]]
-    const bool reaped = IsChildGone(pid);
+  if (gone) (void)IsChildGone(pid);  // Reaps it if it is a child.
   return gone;
 }
 

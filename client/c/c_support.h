@@ -4,6 +4,7 @@
 // Thread-safety: the last error is per thread; the rest as kdn.h says.
 #pragma once
 
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "kdn/client.h"
 #include "kdn/kdn.h"
@@ -25,7 +27,6 @@ struct kdn_client {
 struct kdn_model;
 
 struct kdn_kv {
-  const kdn::client::Model* model = nullptr;
   std::vector<std::vector<std::byte*>> bases;
   std::vector<kdn::codec::KvPool> pools;
 };
@@ -78,6 +79,12 @@ void WriteStruct(T& from, T* to) {
   const std::size_t size = to->struct_size < sizeof(T) ? to->struct_size : sizeof(T);
   from.struct_size = to->struct_size;
   std::memcpy(to, &from, size);
+}
+
+// 0 is no deadline.
+inline TimePoint DeadlineAfter(uint32_t timeout_ms) {
+  if (timeout_ms == 0) return {};
+  return std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
 }
 
 inline std::vector<std::byte> BytesOf(const uint8_t* bytes, std::size_t size) {

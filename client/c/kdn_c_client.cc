@@ -163,7 +163,6 @@ kdn_code kdn_kv_open(const kdn_model* model, const kdn_kv_pool* pools, size_t po
       return Fail(Code::kInvalidArgument, "one pool per KV group is needed");
     }
     auto made = std::make_unique<kdn_kv>();
-    made->model = ModelOf(model);
     made->bases.reserve(2 * pool_count);
     const auto* at = reinterpret_cast<const char*>(pools);
     for (std::size_t p = 0; p < pool_count; ++p) {

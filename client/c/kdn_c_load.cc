@@ -1,17 +1,10 @@
 // Lookups and loads of the C ABI.
-#include <chrono>
-
 #include "client/c/c_support.h"
 
 using kdn::Code;
 using namespace kdn::client::c;  // the C ABI's own support, used by every function below
 
 namespace {
-
-kdn::TimePoint DeadlineAfter(uint32_t timeout_ms) {
-  if (timeout_ms == 0) return {};
-  return std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-}
 
 // Takes the result out of a lookup that is still under way.
 void Settle(kdn_lookup& lookup) {

@@ -1,6 +1,4 @@
 // Plans and stores of the C ABI.
-#include <chrono>
-
 #include "client/c/c_support.h"
 
 using kdn::Code;
@@ -24,9 +22,7 @@ kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_
     ask.replicas = given.replicas;
     ask.with_partial = given.with_partial != 0;
     ask.extras = BytesOf(given.extras, given.extras_size);
-    if (given.timeout_ms != 0) {
-      ask.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(given.timeout_ms);
-    }
+    ask.deadline = DeadlineAfter(given.timeout_ms);
     auto made = client->client->PlanStore(*ModelOf(model), {tokens, token_count}, ask);
     if (!made) return Fail(made.error());
     if (chunks_to_store != nullptr) *chunks_to_store = made->chunks_to_store();

@@ -26,7 +26,7 @@ LoadOp::LoadOp(std::shared_ptr<ClientContext> context, const Model& model,
                const LoadOptions& options)
     : context_(std::move(context)),
       model_(model),
-      state_(LookupAccess::StateOf(found)),
+      state_(found.state()),
       kv_(std::move(kv)),
       options_(options),
       begun_(context_->clock.Now()),

@@ -25,11 +25,10 @@ struct LookupResult::State {
   std::vector<MatchedChunk> chunks;
 };
 
-// Makes results out of states and lets the client's parts see into them.
+// Makes results out of states.
 class LookupAccess {
  public:
   static LookupResult Make(LookupResult::State state);
-  static const LookupResult::State& StateOf(const LookupResult& result) { return *result.state_; }
 };
 
 }  // namespace kdn::client

@@ -20,7 +20,7 @@ StoreOp::StoreOp(std::shared_ptr<ClientContext> context, const Model& model, con
                  const PartShape& shape, std::unique_ptr<const KvCopy> kv)
     : context_(std::move(context)),
       model_(model),
-      plan_(StoreAccess::StateOf(plan)),
+      plan_(plan.state()),
       shape_(shape),
       kv_(std::move(kv)),
       begun_(context_->clock.Now()),

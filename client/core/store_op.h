@@ -68,8 +68,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void EndObject(std::size_t object);
   // 3.
   void Commit(std::size_t grant);
-  void OnCommitted(std::size_t grant, const std::vector<std::size_t>& objects, Code code,
-                   ConstBytes response);
+  void OnCommitted(const std::vector<std::size_t>& objects, Code code, ConstBytes response);
   void Abort(std::size_t grant);
   // 4.
   void NameContext();

@@ -142,14 +142,13 @@ void StoreOp::Commit(std::size_t grant) {
   CallRequest call;
   request.Encode(call.request);
   call.deadline = CallDeadline();
-  call.done = [self = shared_from_this(), grant, committed](Code code, ConstBytes response) {
-    self->OnCommitted(grant, committed, code, response);
+  call.done = [self = shared_from_this(), committed](Code code, ConstBytes response) {
+    self->OnCommitted(committed, code, response);
   };
   calls_.push_back(context_->loop->calls().Start(std::move(call)));
 }
 
-void StoreOp::OnCommitted(std::size_t /*grant*/, const std::vector<std::size_t>& objects, Code code,
-                          ConstBytes response) {
+void StoreOp::OnCommitted(const std::vector<std::size_t>& objects, Code code, ConstBytes response) {
   const auto answer = wire::PutCommitResponse::Decode(response);
   const bool usable = code == Code::kOk && answer && answer->objects.size() == objects.size();
   for (std::size_t i = 0; i < objects.size(); ++i) {

@@ -31,10 +31,10 @@ struct StorePlan::State {
   std::vector<wire::NodeEndpoints> nodes;  // those that the grants name
 };
 
+// Makes plans out of states.
 class StoreAccess {
  public:
   static StorePlan Make(StorePlan::State state);
-  static const StorePlan::State& StateOf(const StorePlan& plan) { return *plan.state_; }
 };
 
 }  // namespace kdn::client

@@ -96,10 +96,6 @@ void PagedCache::Release(BlockTable& table) {
   table.blocks_.clear();
 }
 
-std::size_t PagedCache::bytes_per_token() const {
-  return size_bytes_ / options_.block_count / options_.block_tokens;
-}
-
 void PagedCache::Poison() {
   if (options_.dtype == DType::kBf16) {
     Fill(memory(), kNanBf16);

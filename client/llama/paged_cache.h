@@ -72,7 +72,6 @@ class PagedCache {
   [[nodiscard]] codec::PagedKv view() const { return {pools_}; }
   // All of it in one piece, to be registered with a transport.
   [[nodiscard]] MutableBytes memory() { return {memory_.get(), size_bytes_}; }
-  [[nodiscard]] std::size_t bytes_per_token() const;
 
   // Makes every value NaN: what is read before it was written shows in every logit.
   void Poison();

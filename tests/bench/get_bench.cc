@@ -127,7 +127,7 @@ class Bench {
     auto domain = transport::OpenDomain(transport, clock_, random_, log_);
     if (!domain) Die(domain.error().ToString());
     domain_ = *std::move(domain);
-    const client::LookupResult::State& state = client::LookupAccess::StateOf(found_);
+    const client::LookupResult::State& state = found_.state();
     window_bytes_ = 0;
     for (const client::MatchedChunk& chunk : state.chunks) {
       const auto& part = chunk.where.parts[0];
@@ -153,8 +153,7 @@ class Bench {
 
   void Submit(std::uint32_t slot) {
     reading_[slot] = next_++ % kObjects;
-    const client::MatchedChunk& chunk =
-        client::LookupAccess::StateOf(found_).chunks[reading_[slot]];
+    const client::MatchedChunk& chunk = found_.state().chunks[reading_[slot]];
     wire::ReadItem item;
     item.key = chunk.key;
     item.put_id = chunk.where.put_id;
@@ -180,8 +179,7 @@ class Bench {
     if (!answer || answer->items[0].code != Code::kOk) Die("a read missed");
     const MutableBytes window = WindowOf(slot);
     const auto header = DecodeHeader(window.first(kObjectHeaderBytes));
-    if (!header ||
-        header->key != client::LookupAccess::StateOf(found_).chunks[reading_[slot]].key) {
+    if (!header || header->key != found_.state().chunks[reading_[slot]].key) {
       Die("a read brought another object");
     }
     const ObjectTag tag = TagOf(*header);

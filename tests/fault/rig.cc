@@ -86,7 +86,7 @@ std::size_t Rig::ReplicasOf(std::uint64_t seed) {
   const client::LookupResult found = Lookup(seed);
   if (found.tokens_matched() != kTokens) return 0;
   std::size_t least = limits::kReplicasMax;
-  for (const client::MatchedChunk& chunk : client::LookupAccess::StateOf(found).chunks) {
+  for (const client::MatchedChunk& chunk : found.state().chunks) {
     for (const auto& part : chunk.where.parts) least = std::min(least, part.replicas.size());
   }
   return least;
