@@ -13,11 +13,7 @@ LevelSet Record::in_dram() const {
 }
 
 std::size_t Record::BytesIn(LevelSet levels) const {
-  std::size_t bytes = 0;
-  for (const LevelInfo& info : Levels()) {
-    if (levels.Has(info.level)) bytes += header.level_bytes[static_cast<std::size_t>(info.level)];
-  }
-  return bytes;
+  return SumOfLevels(header.level_bytes, levels);
 }
 
 Record* ObjectTable::Find(const ObjectName& name) {

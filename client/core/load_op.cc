@@ -87,9 +87,7 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   item.key = matched.key;
   item.part = where.shape.number;
   item.put_id = matched.where.put_id;
-  for (std::size_t level = 0; level < kLevelCount; ++level) {
-    if (where.level_bytes[level] > 0) item.levels.Add(static_cast<Level>(level));
-  }
+  item.levels = LevelsWithBytes(where.level_bytes);
   unit.wanted.shape = where.shape;
   unit.wanted.model = state_.model;
   unit.wanted.token_count = matched.where.token_count;

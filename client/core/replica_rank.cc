@@ -15,10 +15,7 @@ std::vector<wire::ReplicaLocation> RankReplicas(
     std::size_t spread;
     wire::ReplicaLocation replica;
   };
-  LevelSet encoded;
-  for (std::size_t level = 0; level < kLevelCount; ++level) {
-    if (part.level_bytes[level] > 0) encoded.Add(static_cast<Level>(level));
-  }
+  const LevelSet encoded = LevelsWithBytes(part.level_bytes);
   std::vector<Ranked> ranked;
   for (const wire::ReplicaLocation& replica : part.replicas) {
     const LevelSet has = replica.in_dram | replica.on_disk;

@@ -1,5 +1,6 @@
 #include "coordinator/core/directory.h"
 
+#include <bit>
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -31,7 +32,7 @@ std::uint32_t Number(NodeId node) {
 // How good the best level of a set is; -1 if it is empty. Levels present are a prefix of those
 // encoded, or `exact` alone: so the finest says all.
 int Finest(LevelSet levels) {
-  return 31 - __builtin_clz((static_cast<std::uint32_t>(levels.bits()) << 1U) | 1U) - 1;
+  return std::bit_width(levels.bits()) - 1;
 }
 
 // Which of two replicas a reader should ask first.

@@ -12,14 +12,6 @@ namespace {
 constexpr std::size_t kNoChunk = static_cast<std::size_t>(-1);
 constexpr std::chrono::milliseconds kGraceOfCommits{1000};
 
-LevelSet LevelsOf(const LevelBytes& level_bytes) {
-  LevelSet levels;
-  for (std::size_t level = 0; level < kLevelCount; ++level) {
-    if (level_bytes[level] > 0) levels.Add(static_cast<Level>(level));
-  }
-  return levels;
-}
-
 std::size_t IndexOf(const wire::Ticket& ticket, const ChunkKey& key) {
   const auto at = std::ranges::find(ticket.keys, key);
   return at == ticket.keys.end() ? kNoChunk : static_cast<std::size_t>(at - ticket.keys.begin());
@@ -226,7 +218,7 @@ void Puts::OnReplica(Put& put, const SentObject& object, NodeId node, Code code,
                           .token_count = chunk.token_count,
                           .provenance = put.provenance,
                           .level_bytes = part.level_bytes,
-                          .in_dram = LevelsOf(part.level_bytes),
+                          .in_dram = LevelsWithBytes(part.level_bytes),
                           .on_disk = on_disk});
 }
 
@@ -268,7 +260,7 @@ wire::PutCommitResponse::Object Puts::StateOf(const Chunk& chunk) const {
   std::size_t replicas = limits::kReplicasMax;
   std::size_t on_disk = limits::kReplicasMax;
   for (const Part& part : chunk.parts) {
-    const LevelSet levels = LevelsOf(part.level_bytes);
+    const LevelSet levels = LevelsWithBytes(part.level_bytes);
     std::size_t confirmed = 0;
     std::size_t durable = 0;
     for (const Replica& replica : part.replicas) {

@@ -54,6 +54,10 @@ class LevelSet {
   friend constexpr LevelSet operator|(LevelSet a, LevelSet b) {
     return LevelSet(static_cast<std::uint8_t>(a.bits_ | b.bits_));
   }
+  // Those of `a` that are not in `b`.
+  friend constexpr LevelSet operator-(LevelSet a, LevelSet b) {
+    return LevelSet(static_cast<std::uint8_t>(a.bits_ & ~b.bits_));
+  }
   friend constexpr bool operator==(LevelSet, LevelSet) = default;
 
  private:
@@ -65,5 +69,23 @@ inline constexpr LevelSet kAllLevels{std::uint8_t{0x0F}};
 
 // Bytes of each level of one object, index included; 0 where the level is absent.
 using LevelBytes = std::array<std::uint32_t, kLevelCount>;
+
+// The levels that have bytes.
+[[nodiscard]] constexpr LevelSet LevelsWithBytes(const LevelBytes& level_bytes) {
+  LevelSet levels;
+  for (std::size_t number = 0; number < kLevelCount; ++number) {
+    if (level_bytes[number] > 0) levels.Add(static_cast<Level>(number));
+  }
+  return levels;
+}
+
+// The bytes that `levels` have together.
+[[nodiscard]] constexpr std::uint64_t SumOfLevels(const LevelBytes& level_bytes, LevelSet levels) {
+  std::uint64_t sum = 0;
+  for (std::size_t number = 0; number < kLevelCount; ++number) {
+    if (levels.Has(static_cast<Level>(number))) sum += level_bytes[number];
+  }
+  return sum;
+}
 
 }  // namespace kdn

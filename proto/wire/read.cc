@@ -89,11 +89,7 @@ Result<ReadResponse> ReadResponse::Decode(ConstBytes bytes) {
 }
 
 std::uint64_t ReadWindowBytes(const LevelBytes& level_bytes, LevelSet levels) {
-  std::uint64_t size = kObjectHeaderBytes;
-  for (std::size_t level = 0; level < kLevelCount; ++level) {
-    if (levels.Has(static_cast<Level>(level))) size += level_bytes[level];
-  }
-  return size;
+  return kObjectHeaderBytes + SumOfLevels(level_bytes, levels);
 }
 
 // head ‖ key (32) ‖ put id (16) ‖ part (2) ‖ 0 (6)

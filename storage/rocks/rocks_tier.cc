@@ -22,14 +22,6 @@ rocksdb::Slice AsSlice(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::uint64_t SegmentBytes(const ObjectHeader& header, LevelSet levels) {
-  std::uint64_t bytes = 0;
-  for (const LevelInfo& info : Levels()) {
-    if (levels.Has(info.level)) bytes += header.level_bytes[static_cast<std::size_t>(info.level)];
-  }
-  return bytes;
-}
-
 // Cuts a segment that lies in runs into slices for RocksDB, without copying.
 class Slicer {
  public:
@@ -104,7 +96,7 @@ Status RocksTier::Open() {
   KDN_RETURN_IF_ERROR(CheckFormat());
   std::uint64_t bytes = 0;
   const Status scanned = Scan([&](const ObjectId&, const ObjectHeader& header, LevelSet levels) {
-    bytes += kObjectHeaderBytes + SegmentBytes(header, levels);
+    bytes += kObjectHeaderBytes + SumOfLevels(header.level_bytes, levels);
   });
   // What is damaged is left out, as in every later Scan().
   if (!scanned.ok() && scanned.code() != Code::kDataLoss) return scanned;
@@ -223,7 +215,8 @@ Status RocksTier::Delete(const ObjectId& id, LevelSet levels) {
     for (const LevelInfo& info : Levels()) {
       if (!deleted.Has(info.level)) continue;
       left.Remove(info.level);
-      const std::uint32_t count = rocks::SliceCount(SegmentBytes(record->header, info.level));
+      const std::uint32_t count =
+          rocks::SliceCount(SumOfLevels(record->header.level_bytes, info.level));
       for (std::uint32_t slice = 0; slice < count; ++slice) {
         rocks::SetSlice(key, slice);
         batch.Delete(rocks::FamilyOf(info.level), key);
@@ -236,7 +229,7 @@ Status RocksTier::Delete(const ObjectId& id, LevelSet levels) {
                 rocks::EncodeRecord(name, {left, EncodeHeader(record->header)}));
     }
   }));
-  bytes_used_ -= SegmentBytes(record->header, deleted) + (all ? kObjectHeaderBytes : 0);
+  bytes_used_ -= SumOfLevels(record->header.level_bytes, deleted) + (all ? kObjectHeaderBytes : 0);
   return {};
 }
 
@@ -281,7 +274,8 @@ bool RocksTier::IsDamaged(const ObjectId& id) {
   rocksdb::PinnableSlice value;
   for (const LevelInfo& info : Levels()) {
     if (!record->levels.Has(info.level)) continue;
-    const std::uint32_t count = rocks::SliceCount(SegmentBytes(record->header, info.level));
+    const std::uint32_t count =
+        rocks::SliceCount(SumOfLevels(record->header.level_bytes, info.level));
     for (std::uint32_t slice = 0; slice < count; ++slice) {
       rocks::SetSlice(key, slice);
       value.Reset();

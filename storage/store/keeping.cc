@@ -19,13 +19,6 @@ bool IsPrefix(LevelSet left, LevelSet encoded) {
   return true;
 }
 
-LevelSet Without(LevelSet levels, LevelSet removed) {
-  for (const LevelInfo& info : Levels()) {
-    if (removed.Has(info.level)) levels.Remove(info.level);
-  }
-  return levels;
-}
-
 LevelSet WithFiner(LevelSet levels) {
   bool seen = false;
   for (const LevelInfo& info : Levels()) {
@@ -78,8 +71,8 @@ struct Store::Check {
 // more takes the finer ones with it: they decode over it.
 void Store::DropBad(Record& record, LevelSet in_dram, LevelSet on_disk) {
   on_disk = WithFiner(on_disk);
-  const LevelSet left = Without(record.in_dram(), in_dram) | Without(record.on_disk, on_disk);
-  const LevelSet lost = WithFiner(Without(record.header.levels_encoded, left));
+  const LevelSet left = (record.in_dram() - in_dram) | (record.on_disk - on_disk);
+  const LevelSet lost = WithFiner(record.header.levels_encoded - left);
   RemoveLevels(record, in_dram | lost, on_disk | lost);
 }
 
@@ -95,7 +88,7 @@ Status Store::Truncate(const ObjectId& id, LevelSet levels) {
   Record* const record = objects_.Find(id);
   if (record == nullptr) return Status(Code::kNotFound);
   const LevelSet present = record->in_dram() | record->on_disk | record->writing;
-  const LevelSet left = Without(present, levels);
+  const LevelSet left = present - levels;
   if (!IsPrefix(left, record->header.levels_encoded)) {
     return Status(Code::kInvalidArgument, "a coarser level cannot go before a finer one");
   }

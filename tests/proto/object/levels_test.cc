@@ -35,6 +35,18 @@ TEST(LevelSet, AddsRemovesAndTests) {
   set.Remove(Level::kDraft);
   EXPECT_EQ(set, LevelSet(Level::kExact));
   EXPECT_TRUE((set & LevelSet(Level::kDraft)).empty());
+  EXPECT_EQ(kAllLevels - set, LevelSet(std::uint8_t{0b0111}));
+  EXPECT_TRUE((set - kAllLevels).empty());
+}
+
+TEST(LevelBytes, TellsWhichLevelsHaveBytesAndHowMany) {
+  constexpr LevelBytes kBytes{10, 0, 0, 4000000000};
+  constexpr LevelBytes kLarge{4000000000, 4000000000, 0, 0};
+  EXPECT_EQ(LevelsWithBytes(kBytes), LevelSet(std::uint8_t{0b1001}));
+  EXPECT_TRUE(LevelsWithBytes(LevelBytes{}).empty());
+  EXPECT_EQ(SumOfLevels(kBytes, Level::kDraft), 10U);
+  EXPECT_EQ(SumOfLevels(kBytes, {}), 0U);
+  EXPECT_EQ(SumOfLevels(kLarge, kAllLevels), 8000000000U);
 }
 
 TEST(LevelSet, BitsThatNameNoLevelAreInvalid) {
