@@ -1,5 +1,9 @@
 #include "client/core/client_context.h"
 
+#include <algorithm>
+
+#include "proto/object/chunk_key.h"
+
 namespace kdn::client {
 
 void NodeDirectory::Update(const wire::NodeMap& map) {
@@ -12,6 +16,19 @@ void NodeDirectory::Update(const wire::NodeMap& map) {
 const wire::NodeEndpoints* NodeDirectory::Find(NodeId node) const {
   const auto it = nodes_.find(node);
   return it == nodes_.end() ? nullptr : &it->second;
+}
+
+std::string NodeDirectory::EndpointOf(NodeId node, const ChunkKey& key,
+                                      const std::vector<wire::NodeEndpoints>& told) const {
+  const wire::NodeEndpoints* endpoints = Find(node);
+  if (endpoints == nullptr) {
+    const auto it = std::ranges::find(told, node, &wire::NodeEndpoints::node);
+    if (it == told.end()) return {};
+    endpoints = &*it;
+  }
+  if (endpoints->shards.empty()) return {};
+  const auto count = static_cast<std::uint32_t>(endpoints->shards.size());
+  return endpoints->shards[ShardOfKey(key, count)];
 }
 
 ClientMetrics::ClientMetrics(MetricRegistry& registry)

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,6 +30,11 @@ class NodeDirectory {
   [[nodiscard]] std::uint64_t version() const { return version_; }
   // Null if the coordinator has not told of this node. Valid until the next Update().
   [[nodiscard]] const wire::NodeEndpoints* Find(NodeId node) const;
+  // Where the node's shard for this key listens; empty if nobody has told. The coordinator's latest
+  // word comes first: a node that came back has other endpoints than an old answer says. `told` is
+  // such an answer's list, and all there is in a process that has never asked.
+  [[nodiscard]] std::string EndpointOf(NodeId node, const ChunkKey& key,
+                                       const std::vector<wire::NodeEndpoints>& told) const;
 
  private:
   std::uint64_t version_ = 0;

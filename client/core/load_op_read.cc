@@ -1,5 +1,4 @@
 // How a load reads: units, attempts at replicas, tiles to the work pool.
-#include <algorithm>
 #include <utility>
 
 #include "client/core/load_op.h"
@@ -16,18 +15,7 @@ std::uint64_t TilePlaceKey(const TileCoordinates& at) {
 }  // namespace
 
 std::string LoadOp::EndpointOf(NodeId node, const ChunkKey& key) const {
-  // The coordinator's latest word first: a node that came back has other endpoints than the lookup
-  // says. A process that has never asked has only the lookup's.
-  const wire::NodeEndpoints* endpoints = context_->nodes.Find(node);
-  if (endpoints == nullptr) {
-    const auto it = std::find_if(state_.nodes.begin(), state_.nodes.end(),
-                                 [&](const wire::NodeEndpoints& n) { return n.node == node; });
-    if (it == state_.nodes.end()) return {};
-    endpoints = &*it;
-  }
-  if (endpoints->shards.empty()) return {};
-  const auto count = static_cast<std::uint32_t>(endpoints->shards.size());
-  return endpoints->shards[ShardOfKey(key, count)];
+  return context_->nodes.EndpointOf(node, key, state_.nodes);
 }
 
 // -- 2. Reading --------------------------------------------------------------------------------

@@ -19,19 +19,8 @@ TimePoint StoreOp::CallDeadline() const {
 }
 
 CallTarget StoreOp::TargetOf(const wire::PutGrant& grant, const Object& object) const {
-  CallTarget target;
-  target.node = grant.nodes[object.hop];
-  const wire::NodeEndpoints* endpoints = context_->nodes.Find(target.node);
-  if (endpoints == nullptr) {
-    const auto it = std::find_if(plan_.nodes.begin(), plan_.nodes.end(),
-                                 [&](const auto& n) { return n.node == target.node; });
-    if (it != plan_.nodes.end()) endpoints = &*it;
-  }
-  if (endpoints != nullptr && !endpoints->shards.empty()) {
-    const auto count = static_cast<std::uint32_t>(endpoints->shards.size());
-    target.endpoint = endpoints->shards[ShardOfKey(object.header.key, count)];
-  }
-  return target;
+  const NodeId node = grant.nodes[object.hop];
+  return {node, context_->nodes.EndpointOf(node, object.header.key, plan_.nodes)};
 }
 
 // -- 2. Sending --------------------------------------------------------------------------------

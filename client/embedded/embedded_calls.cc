@@ -12,8 +12,6 @@
 namespace kdn::client {
 namespace {
 
-constexpr NodeId kSelf{1};
-
 bool Watch(int epoll_fd, int fd) {
   epoll_event event{};
   event.events = EPOLLIN;
@@ -182,9 +180,7 @@ void EmbeddedCalls::AnswerLookup(CallId id, ConstBytes bytes) {
     response.chunks = std::move(chunks);
     response.chain = static_cast<std::uint16_t>(c);
   }
-  wire::Buffer out;
-  response.Encode(out);
-  End(id, Code::kOk, out);
+  EndWith(id, response);
 }
 
 // -- Contexts ----------------------------------------------------------------------------------
@@ -235,9 +231,7 @@ void EmbeddedCalls::AnswerContextGet(CallId id, ConstBytes bytes) {
   if (!request) return End(id, request.error().code());
   const auto context = LoadContext(request->name);
   if (!context) return End(id, context.error().code());
-  wire::Buffer out;
-  context->Encode(out);
-  End(id, Code::kOk, out);
+  EndWith(id, *context);
 }
 
 // -- Reads -------------------------------------------------------------------------------------
@@ -257,9 +251,7 @@ void EmbeddedCalls::AnswerRead(CallId id, ConstBytes bytes) {
   if (!result) {
     wire::ReadResponse response;
     response.items.push_back({result.error().code(), {}, 0, 0});
-    wire::Buffer out;
-    response.Encode(out);
-    return End(id, Code::kOk, out);
+    return EndWith(id, response);
   }
   if (*result) SendRead(id, **result);
 }
@@ -292,9 +284,7 @@ void EmbeddedCalls::SendRead(CallId id, const storage::ReadResult& read) {
     if (it->second.piece) it->second.piece(0, size_bytes);
   }
   store_->ReleaseRead(read.slot);
-  wire::Buffer out;
-  response.Encode(out);
-  End(id, Code::kOk, out);
+  EndWith(id, response);
 }
 
 void EmbeddedCalls::AnswerReportCorrupt(CallId id, ConstBytes bytes) {

@@ -41,6 +41,8 @@ class EmbeddedCalls final : public Calls {
   Status UseMemory(MutableBytes /*memory*/) override { return {}; }
 
  private:
+  static constexpr NodeId kSelf{1};  // the only node there is
+
   // A put that has been granted and not yet committed whole.
   struct Put {
     std::uint16_t part_count = 1;
@@ -85,6 +87,12 @@ class EmbeddedCalls final : public Calls {
   Status SaveContext(const std::string& name, const wire::ContextGetResponse& context);
   [[nodiscard]] Result<wire::ContextGetResponse> LoadContext(const std::string& name);
   void End(CallId id, Code code, ConstBytes response = {});
+  template <class Response>
+  void EndWith(CallId id, const Response& response) {
+    wire::Buffer out;
+    response.Encode(out);
+    End(id, Code::kOk, out);
+  }
   void ExpirePuts();
 
   const TenantId tenant_;

@@ -9,7 +9,6 @@
 namespace kdn::client {
 namespace {
 
-constexpr NodeId kSelf{1};
 constexpr std::chrono::seconds kPutExpiry{60};
 
 }  // namespace
@@ -34,9 +33,7 @@ void EmbeddedCalls::AnswerPutStart(CallId id, ConstBytes bytes) {
     response.grants.push_back(
         {put_id, {kSelf}, wire::Buffer(put_id.bytes.begin(), put_id.bytes.end())});
   }
-  wire::Buffer out;
-  response.Encode(out);
-  End(id, Code::kOk, out);
+  EndWith(id, response);
 }
 
 Result<wire::PutPieceResponse> EmbeddedCalls::TakePiece(const wire::PutPieceRequest& request,
@@ -82,9 +79,7 @@ void EmbeddedCalls::AnswerPutPiece(CallId id, ConstBytes bytes) {
   if (bulk_bytes != request->size_bytes) return End(id, Code::kInvalidArgument);
   const auto response = TakePiece(*request, bulk);
   if (!response) return End(id, response.error().code());
-  wire::Buffer out;
-  response->Encode(out);
-  End(id, Code::kOk, out);
+  EndWith(id, *response);
 }
 
 void EmbeddedCalls::AnswerPutCommit(CallId id, ConstBytes bytes) {
@@ -110,9 +105,7 @@ void EmbeddedCalls::AnswerPutCommit(CallId id, ConstBytes bytes) {
     }
   }
   if (--wait->left == 0) {
-    wire::Buffer out;
-    wait->response.Encode(out);
-    End(id, Code::kOk, out);
+    EndWith(id, wait->response);
   }
 }
 
@@ -134,9 +127,7 @@ void EmbeddedCalls::OnCompletion(storage::Completion completion) {
     if (completion.read) return SendRead(id, *completion.read);
     wire::ReadResponse response;
     response.items.push_back({completion.code, {}, 0, 0});
-    wire::Buffer out;
-    response.Encode(out);
-    return End(id, Code::kOk, out);
+    return EndWith(id, response);
   }
   const auto it = commits_.find(completion.tag);
   if (it == commits_.end()) return;
@@ -147,9 +138,7 @@ void EmbeddedCalls::OnCompletion(storage::Completion completion) {
   if (!committed) answer = {wire::CommitState::kFailed, 0, 0};
   if (completion.on_disk.empty()) answer.replicas_on_disk = 0;
   if (--wait->left > 0) return;
-  wire::Buffer out;
-  wait->response.Encode(out);
-  End(wait->call, Code::kOk, out);
+  EndWith(wait->call, wait->response);
 }
 
 void EmbeddedCalls::AnswerPutAbort(CallId id, ConstBytes bytes) {
