@@ -76,7 +76,7 @@ struct LookupOptions {
   Level level_min = Level::kExact;
   TimePoint deadline{};           // zero: now + ClientOptions::timeout
   std::vector<std::byte> extras;  // of this request: cache salt, image hashes; after the model's
-  TraceId trace;                  // zero: one is drawn
+  TraceId trace;                  // stands in the daemons' logs; zero: none
 };
 
 // What a lookup found: the longest usable prefix. A value: may be serialised in a scheduler process
@@ -136,7 +136,7 @@ struct LoadOptions {
   std::uint64_t skip_tokens = 0;  // at the front: the engine has them already; a chunk multiple
   LoadOrder order = LoadOrder::kChunkByChunk;
   TimePoint deadline{};  // zero: now + ClientOptions::timeout
-  TraceId trace;
+  TraceId trace;         // stands in the daemons' logs; zero: none
 };
 
 struct LoadReport {
@@ -161,7 +161,9 @@ class LoadHandle {
   virtual bool WaitLayer(std::uint32_t layer) = 0;
   // Tokens at the front that are valid in all layers by now. Safe from any thread.
   [[nodiscard]] virtual std::uint64_t TokensReady() = 0;
+  // Never waits; ends the load with kCancelled if it is still under way.
   virtual void Cancel() = 0;
+  // Waits until the load is over, at the latest at its deadline.
   virtual LoadReport Wait() = 0;
 };
 
@@ -173,9 +175,10 @@ struct StorePlanOptions {
   std::uint16_t part_count = 1;  // writers that hold a share each
   std::uint8_t replicas = 0;     // 0: the cluster's default
   bool with_partial = false;     // also stores a last chunk that is not full
-  TimePoint deadline{};
+  TimePoint deadline{};          // zero: now + ClientOptions::timeout
+  // As of LookupOptions: only lookups that give the same will find what is stored.
   std::vector<std::byte> extras;
-  TraceId trace;
+  TraceId trace;  // who asks again with the same one gets the same tickets; zero: none
 };
 
 // Which chunks are missing, and the tickets to store them. A value, serialised like a LookupResult:
@@ -194,6 +197,7 @@ class StorePlan {
   // Those that are missing; the others are there, or cannot be stored.
   [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const;
   [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
+  // kInvalidArgument for bytes that Serialize() did not write in this version.
   static KDN_CLIENT_API Result<StorePlan> Deserialize(ConstBytes bytes);
   [[nodiscard]] const State& state() const { return *state_; }
 
@@ -222,7 +226,10 @@ class StoreHandle {
   [[nodiscard]] virtual bool Done() = 0;
   // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on.
   virtual Status WaitRead() = 0;
+  // Never waits; ends the store with kCancelled if it is still under way. Chunks that are visible
+  // stay.
   virtual void Cancel() = 0;
+  // Waits until the store is over, at the latest 60 s after it began.
   virtual StoreReport Wait() = 0;
 };
 
