@@ -84,7 +84,7 @@ struct LookupOptions {
 class LookupResult {
  public:
   struct State;
-  LookupResult();  // a miss
+  KDN_CLIENT_API LookupResult();  // a miss
   KDN_CLIENT_API LookupResult(const LookupResult&);
   KDN_CLIENT_API LookupResult(LookupResult&&) noexcept;
   KDN_CLIENT_API LookupResult& operator=(const LookupResult&);
@@ -186,7 +186,7 @@ struct StorePlanOptions {
 class StorePlan {
  public:
   struct State;
-  StorePlan();  // nothing to store
+  KDN_CLIENT_API StorePlan();  // nothing to store
   KDN_CLIENT_API StorePlan(const StorePlan&);
   KDN_CLIENT_API StorePlan(StorePlan&&) noexcept;
   KDN_CLIENT_API StorePlan& operator=(const StorePlan&);
