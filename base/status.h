@@ -12,6 +12,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/export.h"
+
 namespace kdn {
 
 enum class Code : std::uint8_t {
@@ -36,7 +38,7 @@ enum class Code : std::uint8_t {
 
 // The code's name as written in logs and on the command line, "not found" for kNotFound;
 // "unknown" for a number that is no Code.
-[[nodiscard]] std::string_view CodeName(Code code);
+[[nodiscard]] KDN_API std::string_view CodeName(Code code);
 
 // kUnknown for a number that is no Code: what a newer peer sent.
 [[nodiscard]] Code CodeFromNumber(std::uint8_t number);
@@ -54,7 +56,7 @@ class [[nodiscard]] Status {
   [[nodiscard]] const std::string& message() const { return message_; }
 
   // "not found: no context named 'x'", for logs and error output.
-  [[nodiscard]] std::string ToString() const;
+  [[nodiscard]] KDN_API std::string ToString() const;
 
  private:
   Code code_ = Code::kOk;

@@ -6,7 +6,7 @@ include(CMakePackageConfigHelpers)
 # Headers of ours that the public C++ headers include. They are no API of their own: they lie apart.
 set(KDN_INTERNAL_INCLUDEDIR "${CMAKE_INSTALL_INCLUDEDIR}/kdn/internal")
 set(KDN_INTERNAL_HEADERS
-  base/bytes.h base/clock.h base/ids.h base/log.h base/result.h base/status.h codec/paged_kv.h
+  base/bytes.h base/clock.h base/export.h base/ids.h base/log.h base/result.h base/status.h codec/paged_kv.h
   proto/object/header.h proto/object/levels.h proto/object/model_spec.h proto/object/provenance.h)
 
 if(NOT KDN_CODEC_ONLY)

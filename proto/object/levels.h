@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/export.h"
 #include "base/result.h"
 
 namespace kdn {
@@ -23,10 +24,10 @@ struct LevelInfo {
 };
 
 // All levels, coarsest first. To add a level, add a row (docs/extending.md).
-[[nodiscard]] std::span<const LevelInfo> Levels();
-[[nodiscard]] std::string_view LevelName(Level level);
+[[nodiscard]] KDN_API std::span<const LevelInfo> Levels();
+[[nodiscard]] KDN_API std::string_view LevelName(Level level);
 // kNotFound if no level has this name.
-[[nodiscard]] Result<Level> FindLevel(std::string_view name);
+[[nodiscard]] KDN_API Result<Level> FindLevel(std::string_view name);
 
 // A set of levels, one bit each: bit n is the level of number n.
 class LevelSet {

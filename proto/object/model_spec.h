@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/export.h"
 #include "base/ids.h"
 #include "base/result.h"
 
@@ -22,13 +23,13 @@ enum class DType : std::uint8_t {
   kFp8E4M3 = 3,
   kFp8E5M2 = 4,
 };
-[[nodiscard]] std::size_t DTypeBytes(DType dtype);
-[[nodiscard]] std::string_view DTypeName(DType dtype);  // "bf16", "fp8_e4m3"
+[[nodiscard]] KDN_API std::size_t DTypeBytes(DType dtype);
+[[nodiscard]] KDN_API std::string_view DTypeName(DType dtype);  // "bf16", "fp8_e4m3"
 
 // What a plane holds. A KV group has k and v, or latent and rope (MLA), or state (recurrent).
 enum class Plane : std::uint8_t { kK = 0, kV = 1, kLatent = 2, kRope = 3, kState = 4 };
 inline constexpr std::size_t kPlaneCount = 5;
-[[nodiscard]] std::string_view PlaneName(Plane plane);
+[[nodiscard]] KDN_API std::string_view PlaneName(Plane plane);
 
 enum class AttentionKind : std::uint8_t {
   kGrouped = 0,  // grouped-query or multi-head attention: planes k and v
@@ -87,16 +88,16 @@ struct ModelSpec {
 };
 
 // kInvalidArgument says which field is out of base/limits.h, or which layer is missing or double.
-[[nodiscard]] Status ValidateModelSpec(const ModelSpec& spec);
+[[nodiscard]] KDN_API Status ValidateModelSpec(const ModelSpec& spec);
 
 // Layers of all groups together.
-[[nodiscard]] std::uint32_t LayerCount(const ModelSpec& spec);
+[[nodiscard]] KDN_API std::uint32_t LayerCount(const ModelSpec& spec);
 
 // The group that `layer` is in. Requires: a valid spec, layer < LayerCount().
-[[nodiscard]] const KvGroup& GroupOfLayer(const ModelSpec& spec, std::uint32_t layer);
+[[nodiscard]] KDN_API const KvGroup& GroupOfLayer(const ModelSpec& spec, std::uint32_t layer);
 
 // Bytes of one token's values in all layers, heads and planes, uncompressed.
-[[nodiscard]] std::size_t BytesPerToken(const ModelSpec& spec);
+[[nodiscard]] KDN_API std::size_t BytesPerToken(const ModelSpec& spec);
 
 // The canonical encoding, version 1 (docs/format.md): equal specs give equal bytes.
 [[nodiscard]] std::vector<std::byte> EncodeModelSpec(const ModelSpec& spec);
@@ -104,6 +105,6 @@ struct ModelSpec {
 [[nodiscard]] Result<ModelSpec> DecodeModelSpec(ConstBytes bytes);
 
 // SHA-256 of EncodeModelSpec().
-[[nodiscard]] ModelFingerprint FingerprintOf(const ModelSpec& spec);
+[[nodiscard]] KDN_API ModelFingerprint FingerprintOf(const ModelSpec& spec);
 
 }  // namespace kdn

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/export.h"
 #include "proto/object/levels.h"
 
 namespace kdn {
@@ -34,7 +35,7 @@ inline constexpr Provenance kExactProvenance{ProvenanceKind::kExact, Level::kExa
 [[nodiscard]] Provenance WorseOf(const Provenance& a, const Provenance& b);
 
 // "exact", "lossy:standard", "blended:150", "unknown".
-[[nodiscard]] std::string ToString(const Provenance& provenance);
+[[nodiscard]] KDN_API std::string ToString(const Provenance& provenance);
 
 [[nodiscard]] std::uint32_t PackProvenance(const Provenance& provenance);
 // kDataLoss for bits that name no provenance.

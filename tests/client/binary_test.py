@@ -12,7 +12,14 @@ FOREIGN = ["grpc", "protobuf", "absl", "openblas", "spdlog", "prometheus", "toml
 # What ends a process, or changes what its signals do.
 FORBIDDEN_CALLS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "signal", "sigaction",
                    "sigprocmask", "raise", "kill"}
-EXPORTED = re.compile(r"^kdn_[a-z0-9_]+$|^((vtable|typeinfo|typeinfo name) for )?kdn::client::")
+# Functions of the types that the C++ API hands out; their headers are installed with it.
+OF_ITS_TYPES = ["kdn::CodeName(", "kdn::Status::ToString[abi:cxx11](", "kdn::Levels(", "kdn::LevelName(",
+                "kdn::FindLevel(", "kdn::DTypeBytes(", "kdn::DTypeName(", "kdn::PlaneName(",
+                "kdn::ValidateModelSpec(", "kdn::LayerCount(", "kdn::GroupOfLayer(",
+                "kdn::BytesPerToken(", "kdn::FingerprintOf(",
+                "kdn::ToString[abi:cxx11]("]
+EXPORTED = re.compile(r"^kdn_[a-z0-9_]+$|^((vtable|typeinfo|typeinfo name) for )?kdn::client::|" +
+                      "|".join(f"^{re.escape(name)}" for name in OF_ITS_TYPES))
 
 
 def lines_of(*command):
@@ -44,6 +51,9 @@ def findings(library, embedded, debug):
     names = list(exported(library))
     if "kdn_client_open" not in names:
         yield "exports no kdn_client_open"
+    for wanted in OF_ITS_TYPES:
+        if not any(name.startswith(wanted) for name in names):
+            yield f"exports no {wanted}"
     for name in names:
         if not EXPORTED.match(name):
             yield f"exports {name}"

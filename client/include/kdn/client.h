@@ -24,14 +24,13 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/export.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "codec/paged_kv.h"
 #include "proto/object/header.h"
 #include "proto/object/model_spec.h"
-
-#define KDN_CLIENT_API __attribute__((visibility("default")))
 
 namespace kdn::client {
 
@@ -84,29 +83,29 @@ struct LookupOptions {
 class LookupResult {
  public:
   struct State;
-  KDN_CLIENT_API LookupResult();  // a miss
-  KDN_CLIENT_API LookupResult(const LookupResult&);
-  KDN_CLIENT_API LookupResult(LookupResult&&) noexcept;
-  KDN_CLIENT_API LookupResult& operator=(const LookupResult&);
-  KDN_CLIENT_API LookupResult& operator=(LookupResult&&) noexcept;
-  KDN_CLIENT_API ~LookupResult();
+  KDN_API LookupResult();  // a miss
+  KDN_API LookupResult(const LookupResult&);
+  KDN_API LookupResult(LookupResult&&) noexcept;
+  KDN_API LookupResult& operator=(const LookupResult&);
+  KDN_API LookupResult& operator=(LookupResult&&) noexcept;
+  KDN_API ~LookupResult();
 
   // Tokens at the front that can be loaded: a multiple of the chunk size, or up to a stored partial
   // chunk's end.
-  [[nodiscard]] KDN_CLIENT_API std::uint64_t tokens_matched() const;
-  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_matched() const;
+  [[nodiscard]] KDN_API std::uint64_t tokens_matched() const;
+  [[nodiscard]] KDN_API std::uint32_t chunks_matched() const;
   // Compressed bytes that loading all of it moves.
-  [[nodiscard]] KDN_CLIENT_API std::uint64_t bytes() const;
+  [[nodiscard]] KDN_API std::uint64_t bytes() const;
   // The worst of all matched chunks.
-  [[nodiscard]] KDN_CLIENT_API Provenance provenance() const;
+  [[nodiscard]] KDN_API Provenance provenance() const;
   // The tiers of the matched chunks' best replicas: "dram", "disk", "mixed" or "".
-  [[nodiscard]] KDN_CLIENT_API std::string_view tier() const;
+  [[nodiscard]] KDN_API std::string_view tier() const;
   // Keeps the first `tokens` tokens' chunks and forgets the rest: where ranks agree on less.
-  KDN_CLIENT_API void Truncate(std::uint64_t tokens);
+  KDN_API void Truncate(std::uint64_t tokens);
 
-  [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
+  [[nodiscard]] KDN_API std::vector<std::byte> Serialize() const;
   // kInvalidArgument for bytes that Serialize() did not write in this or the previous version.
-  static KDN_CLIENT_API Result<LookupResult> Deserialize(ConstBytes bytes);
+  static KDN_API Result<LookupResult> Deserialize(ConstBytes bytes);
 
   [[nodiscard]] const State& state() const { return *state_; }
 
@@ -186,19 +185,19 @@ struct StorePlanOptions {
 class StorePlan {
  public:
   struct State;
-  KDN_CLIENT_API StorePlan();  // nothing to store
-  KDN_CLIENT_API StorePlan(const StorePlan&);
-  KDN_CLIENT_API StorePlan(StorePlan&&) noexcept;
-  KDN_CLIENT_API StorePlan& operator=(const StorePlan&);
-  KDN_CLIENT_API StorePlan& operator=(StorePlan&&) noexcept;
-  KDN_CLIENT_API ~StorePlan();
+  KDN_API StorePlan();  // nothing to store
+  KDN_API StorePlan(const StorePlan&);
+  KDN_API StorePlan(StorePlan&&) noexcept;
+  KDN_API StorePlan& operator=(const StorePlan&);
+  KDN_API StorePlan& operator=(StorePlan&&) noexcept;
+  KDN_API ~StorePlan();
 
-  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks() const;  // of the whole chain
+  [[nodiscard]] KDN_API std::uint32_t chunks() const;  // of the whole chain
   // Those that are missing; the others are there, or cannot be stored.
-  [[nodiscard]] KDN_CLIENT_API std::uint32_t chunks_to_store() const;
-  [[nodiscard]] KDN_CLIENT_API std::vector<std::byte> Serialize() const;
+  [[nodiscard]] KDN_API std::uint32_t chunks_to_store() const;
+  [[nodiscard]] KDN_API std::vector<std::byte> Serialize() const;
   // kInvalidArgument for bytes that Serialize() did not write in this version.
-  static KDN_CLIENT_API Result<StorePlan> Deserialize(ConstBytes bytes);
+  static KDN_API Result<StorePlan> Deserialize(ConstBytes bytes);
   [[nodiscard]] const State& state() const { return *state_; }
 
  private:
@@ -277,7 +276,6 @@ class Client {
 };
 
 // Over a cluster. Returns at once, cluster or not. kInvalidArgument for options out of bounds.
-[[nodiscard]] KDN_CLIENT_API Result<std::unique_ptr<Client>> OpenClient(
-    const ClientOptions& options);
+[[nodiscard]] KDN_API Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options);
 
 }  // namespace kdn::client

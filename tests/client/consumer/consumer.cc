@@ -1,10 +1,11 @@
 #include <kdn/embedded.h>
 
-// Opens embedded storage and asks for its metrics.
+// Opens embedded storage, asks for its metrics, and calls what its types offer.
 int main() {
   kdn::client::EmbeddedOptions options;
   options.dram_bytes = std::size_t{16} << 20;
   options.client.chunk_secrets = {{kdn::SecretId{1}, std::vector<std::byte>(32, std::byte{1})}};
   const auto client = kdn::client::OpenEmbedded(options);
-  return client && !(*client)->Metrics().empty() ? 0 : 1;
+  if (!client || (*client)->Metrics().empty()) return 1;
+  return kdn::Status(kdn::Code::kNotFound, "x").ToString() == "not found: x" ? 0 : 1;
 }
