@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "coordinator/service/rpc/convert.h"
@@ -10,7 +11,6 @@
 namespace kdn::coordinator::rpc {
 namespace {
 
-constexpr std::string_view kVersion = "0.1.0";
 // Objects per turn: a verification of this many ends well within the timeout even from a slow disk,
 // and progress is told after each.
 constexpr std::uint32_t kObjectsPerTurn = 64;
@@ -49,14 +49,6 @@ void FillStatus(const Core& core, TimePoint now, v1::StatusResponse& out) {
   out.set_inventories_complete(core.membership().InventoriesComplete(now));
 }
 
-std::uint64_t BytesOfLevels(const LevelBytes& level_bytes, LevelSet levels) {
-  std::uint64_t bytes = 0;
-  for (const LevelInfo& info : Levels()) {
-    if (levels.Has(info.level)) bytes += level_bytes[static_cast<std::size_t>(info.level)];
-  }
-  return bytes;
-}
-
 }  // namespace
 
 grpc::Status AdminService::Status(grpc::ServerContext*, const v1::StatusRequest*,
@@ -71,7 +63,7 @@ grpc::Status AdminService::Status(grpc::ServerContext*, const v1::StatusRequest*
   *response = *status;
   response->set_cluster_id(BytesOf(cluster_));
   response->set_epoch(static_cast<std::uint32_t>(epoch_));
-  response->set_version(std::string(kVersion));
+  response->set_version(KDN_VERSION);
   const auto uptime = loop_.clock().Now() - loop_.began();
   response->set_uptime_ms(static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(uptime).count()));
@@ -173,6 +165,45 @@ void AdminService::VerifyShare(const Share& share, v1::VerifyProgress& progress)
   }
 }
 
+Result<std::uint64_t> AdminService::CountLostChunks(TenantId tenant, const std::string& context) {
+  struct Counted {
+    std::uint64_t lost = 0;
+    std::optional<ContextName> next;
+  };
+  std::uint64_t lost = 0;
+  std::optional<ContextName> turn = ContextName{tenant, context};
+  while (turn) {
+    const ContextName after = *turn;
+    const bool one = !context.empty();
+    // One context a turn: the loop has others to serve.
+    KDN_ASSIGN_OR_RETURN(
+        const Counted counted,
+        loop_.Ask<Counted>([tenant, one, after](Core& core) -> Result<Counted> {
+          Counted turn_counted;
+          const Context* found = nullptr;
+          if (one) {
+            found = core.contexts().Find(after);
+          } else if (const auto listed = core.contexts().List(tenant, "", after, 1);
+                     !listed.empty()) {
+            found = listed.front();
+            turn_counted.next = found->id;
+          }
+          if (found == nullptr) return turn_counted;
+          for (const ChunkKey& key : found->keys) {
+            bool whole = false;
+            core.directory().Visit(found->id.tenant, key, [&](const StoredReplica& replica) {
+              whole |= core.directory().IsComplete(found->id.tenant, key, replica.name.put_id);
+            });
+            if (!whole) ++turn_counted.lost;
+          }
+          return turn_counted;
+        }));
+    lost += counted.lost;
+    turn = counted.next;
+  }
+  return lost;
+}
+
 grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                                   grpc::ServerWriter<v1::VerifyProgress>* writer) {
   const auto selection = SelectionOf(request->tenant_id(), request->context(), {});
@@ -194,6 +225,10 @@ grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::Verify
       from = share->next;
     } while (from != 0);
   }
+  const auto lost =
+      CountLostChunks(static_cast<TenantId>(request->tenant_id()), request->context());
+  if (!lost) return ToGrpc(lost.error());
+  progress.set_chunks_lost(*lost);
   progress.set_done(true);
   (void)writer->Write(progress);
   return grpc::Status::OK;
@@ -222,7 +257,7 @@ kdn::Status AdminService::DropShare(const Share& share, LevelSet levels, bool dr
       response.set_objects(response.objects() + 1);
       response.set_bytes(
           response.bytes() +
-          BytesOfLevels(replica.level_bytes, levels & (replica.at.in_dram | replica.at.on_disk)));
+          SumOfLevels(replica.level_bytes, levels & (replica.at.in_dram | replica.at.on_disk)));
     }
   }
   return {};

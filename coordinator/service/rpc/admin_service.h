@@ -44,6 +44,8 @@ class AdminService final : public v1::Admin::Service {
   [[nodiscard]] Result<Share> Take(const Selection& selection, std::uint64_t from);
   void Report(const std::vector<StoredReplica>& replicas, const wire::ObjectCodesResponse& codes);
   void VerifyShare(const Share& share, v1::VerifyProgress& progress);
+  // Chunks of one context, or of all contexts of the tenant, that no live node has whole.
+  [[nodiscard]] Result<std::uint64_t> CountLostChunks(TenantId tenant, const std::string& context);
   [[nodiscard]] kdn::Status DropShare(const Share& share, LevelSet levels, bool dry_run,
                                       v1::DropResponse& response);
 
