@@ -142,6 +142,13 @@ Status Database::OpenDatabase(bool compactions) {
   return {};
 }
 
+// What lies only in the log is lost from the first damaged record on; in tables damage costs one
+// value. So a clean stop leaves nothing in the log.
+Status Database::FlushTables() {
+  if (db_ == nullptr || write_failed_.load()) return {};
+  return FromRocks(db_->Flush(rocksdb::FlushOptions(), {families_.begin(), families_.end()}));
+}
+
 Status Database::CloseDatabase() {
   if (db_ == nullptr) return {};
   // After an error the log must not be touched: Debian's RocksDB is built with assertions.
@@ -155,7 +162,8 @@ Status Database::CloseDatabase() {
 
 Status Database::Close() {
   const std::unique_lock lock(open_);
-  Status status = CloseDatabase();
+  Status status = FlushTables();
+  if (Status closed = CloseDatabase(); status.ok()) status = std::move(closed);
   if (lock_fd_ >= 0) ::close(std::exchange(lock_fd_, -1));
   return status;
 }

@@ -44,7 +44,8 @@ class Database {
 
   // Makes the folder if there is none. kFailedPrecondition if it is in use.
   Status Open();
-  // Syncs, and lets go of the folder. Does nothing the second time.
+  // Moves what is only in the log into tables, and lets go of the folder. Does nothing the second
+  // time.
   Status Close();
 
   // Values are read without RocksDB's own checksums unless `verify`: ours are verified, eight times
@@ -86,6 +87,7 @@ class Database {
  private:
   Status LockFolder();
   Status OpenDatabase(bool compactions);
+  Status FlushTables();
   Status CloseDatabase();
   Status Probe();
   Status Recover();
