@@ -27,10 +27,10 @@ class DiskTier {
   virtual ~DiskTier() = default;
 
   // Writes header, segments and commit mark in one batch: after a crash all of them are there or
-  // none. An empty segment is not written. Writing an object that is there already is no error
-  // and changes nothing. kOutOfRange if it would exceed bytes_max, kResourceExhausted if
-  // the disk is full, kUnavailable for any other error of the disk: nothing is written then, reads
-  // go on, and writes succeed again once the cause is gone.
+  // none. An empty segment is not written, nor a level that is there already. kOutOfRange if it
+  // would exceed bytes_max, kResourceExhausted if the disk is full, kUnavailable for any other
+  // error of the disk: nothing is written then, and reads go on. The first Write() or Delete()
+  // after the cause is gone succeeds again.
   using Segments = std::array<std::span<const ConstBytes>, kLevelCount>;
   virtual Status Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) = 0;
 
@@ -40,7 +40,8 @@ class DiskTier {
                       std::span<const MutableBytes> out) = 0;
 
   // Deletes levels; when none is left, header and commit mark too, in one batch. Deleting what is
-  // not there is no error.
+  // not there is no error. A disk that takes no writes fails this too: all is there still, as are
+  // the bytes used, until the caller tries again.
   virtual Status Delete(const ObjectId& id, LevelSet levels) = 0;
 
   // Calls `visit` for every committed object: its header, and the levels that are there. What is

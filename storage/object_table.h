@@ -63,6 +63,7 @@ struct Record {
   std::size_t dirty_bytes = 0;       // visible, and still to be written to disk
   LevelSet writing;                  // what of it that write, if it is under way, leaves on disk
   bool loading = false;              // from disk
+  bool evicting = false;             // from disk: goes once it is deleted there
   bool suspected = false;            // and about to be looked at
   std::vector<WaitingRead> waiting;  // for the load
 

@@ -138,19 +138,23 @@ Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
 
 Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) {
   const std::string name = rocks::NameKey(id);
-  if (GetRecord(name)) return {};  // put ids are never used for two encodings
-  rocks::ObjectRecord record{.levels = {}, .header = header};
-  std::uint64_t bytes = header.size();
+  const auto present = GetRecord(name);  // of the same bytes: put ids have one encoding each
+  const LevelSet there = present ? present->levels : LevelSet();
+  rocks::ObjectRecord record{.levels = there, .header = header};
+  std::uint64_t bytes = present ? 0 : header.size();
   for (const LevelInfo& info : Levels()) {
+    if (there.Has(info.level)) continue;
     for (const ConstBytes run : segments[static_cast<std::size_t>(info.level)]) {
       bytes += run.size();
       if (!run.empty()) record.levels.Add(info.level);
     }
   }
   if (record.levels.empty()) return Status(Code::kInvalidArgument, "an object without segments");
+  if (record.levels == there) return {};
   const auto fill = [&](rocks::Database::Batch& batch) {
     std::string key = name;
     for (const LevelInfo& info : Levels()) {
+      if (there.Has(info.level)) continue;
       Slicer slicer(segments[static_cast<std::size_t>(info.level)]);
       for (std::uint32_t slice = 0; !slicer.AtEnd(); ++slice) {
         rocks::SetSlice(key, slice);

@@ -8,6 +8,8 @@
 namespace kdn::storage {
 namespace {
 
+constexpr Duration kDeleteRetry = std::chrono::seconds(1);
+
 Candidate CandidateOf(const Record& record, LevelSet levels) {
   return {.slot = record.slot,
           .tenant = record.id.tenant,
@@ -41,13 +43,37 @@ bool Store::EvictFromDisk(std::size_t bytes) {
   while (freed < bytes) {
     const std::optional<ObjectSlot> victim = disk_policy_->Victim();
     if (!victim) break;
-    // The DRAM copy goes too: it is the coldest of all, and kept alone it would outlive its prefix.
     Record& record = objects_.At(*victim);
     freed += kObjectHeaderBytes + record.BytesIn(record.on_disk);
-    metrics_.disk_evictions.Add();
-    Drop(record);
+    Evict(record);
   }
   return freed > 0;
+}
+
+// It stays until the disk has deleted it: a disk that takes no writes deletes nothing either, and
+// would cost us one object after the other for room that never comes.
+void Store::Evict(Record& record) {
+  record.evicting = true;
+  UntrackDisk(record);
+  StartDelete(record.id, kAllLevels,
+              [this, slot = record.slot, number = record.number](const Status& status) {
+                Evicted(slot, number, status);
+              });
+}
+
+void Store::Evicted(ObjectSlot slot, std::uint64_t number, const Status& status) {
+  eviction_status_ = status;
+  Record* const record = objects_.Get(slot, number);
+  if (record == nullptr) return;  // dropped meanwhile, with a delete of its own
+  record->evicting = false;
+  if (!status.ok()) {
+    if (!record->on_disk.empty()) TrackDisk(*record);
+    return;
+  }
+  metrics_.disk_evictions.Add();
+  // The DRAM copy goes too: it is the coldest of all, and kept alone it would outlive its prefix.
+  record->on_disk = {};
+  Drop(*record);
 }
 
 void Store::Drop(Record& record) {
@@ -70,15 +96,40 @@ void Store::Drop(Record& record) {
 }
 
 void Store::DeleteOnDisk(const ObjectId& id, LevelSet levels) {
+  StartDelete(id, levels, [this, id, levels](const Status& status) {
+    if (status.ok()) return;
+    LevelSet& left = undeleted_[id];
+    left = left | levels;
+    retry_deletes_at_ = env_.clock.Now() + kDeleteRetry;
+  });
+}
+
+void Store::StartDelete(const ObjectId& id, LevelSet levels, DiskJobs::Done done) {
   ++deletes_under_way_;
   auto work = [disk = disk_, id, levels] { return disk->Delete(id, levels); };
-  jobs_.Change(id, std::move(work), [this, id](const Status& status) {
+  jobs_.Change(id, std::move(work), [this, id, done = std::move(done)](Status status) mutable {
     --deletes_under_way_;
-    if (status.ok()) return;
-    metrics_.disk_errors.Add();
-    env_.log.Write(LogLevel::kWarning, "object not deleted on disk",
-                   {{"key", ToHex(id.key)}, {"status", status.ToString()}});
+    if (!status.ok()) {
+      metrics_.disk_errors.Add();
+      env_.log.Write(LogLevel::kWarning, "object not deleted on disk",
+                     {{"key", ToHex(id.key)}, {"status", status.ToString()}});
+    }
+    done(std::move(status));
   });
+}
+
+void Store::RetryDeletes() {
+  if (undeleted_.empty() || deletes_under_way_ > 0 || env_.clock.Now() < retry_deletes_at_) return;
+  // The very put that was to go may be on its way to the disk again: not under its write.
+  const auto next = std::find_if(undeleted_.begin(), undeleted_.end(), [&](const auto& entry) {
+    return puts_.Find(entry.first) == nullptr;
+  });
+  if (next == undeleted_.end()) return;
+  const auto [id, levels] = *next;
+  undeleted_.erase(next);
+  const Record* const again = objects_.Find(id);
+  const LevelSet wanted = again == nullptr ? LevelSet() : again->on_disk | again->writing;
+  if (!(levels - wanted).empty()) DeleteOnDisk(id, levels - wanted);
 }
 
 void Store::Hold(Record& record, bool held) {

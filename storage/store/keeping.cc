@@ -128,7 +128,7 @@ Status Store::ApplyCheck(Check& check) {
 
 Status Store::Verify(const ObjectId& id) {
   const Record* const record = objects_.Find(id);
-  if (record == nullptr) return Status(Code::kNotFound);
+  if (record == nullptr || record->evicting) return Status(Code::kNotFound);
   Check check = CheckOf(*record);
   KDN_RETURN_IF_ERROR(check.Run(disk_));
   return ApplyCheck(check);

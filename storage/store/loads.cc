@@ -35,6 +35,7 @@ struct Store::Load {
 };
 
 Status Store::StartLoad(Record& record, LevelSet levels) {
+  if (record.evicting) return Status(Code::kNotFound);
   auto load = std::make_unique<Load>();
   load->slot = record.slot;
   load->number = record.number;

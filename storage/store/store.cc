@@ -121,6 +121,7 @@ std::size_t Store::Poll(std::span<Completion> completions) {
   jobs_.Poll();
   puts_.Expire(env_.clock.Now());
   RetryWrites();
+  RetryDeletes();
   PumpCommits();
   PumpWrites();
   const std::size_t count = std::min(completions.size(), completions_.size());

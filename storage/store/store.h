@@ -2,10 +2,10 @@
 // concern: puts, commits, reads, loads from disk, eviction, keeping, and the shard's turn.
 //
 // Invariants between calls:
-//   * An object on disk is in the table or about to be deleted there; one that is in neither tier
-//     is not in the table.
+//   * An object on disk is in the table, or about to be deleted there, or in undeleted_; one that
+//     is in neither tier is not in the table.
 //   * A record is tracked by dram_policy_ while it has a copy in DRAM, by disk_policy_ while it is
-//     on disk, and held in both while record.holds > 0.
+//     on disk and not being evicted, and held in both while record.holds > 0.
 //   * Bytes of a block that a read lends out or the disk works on are neither trimmed nor freed:
 //     whoever uses them keeps the block, and only unshared blocks are trimmed.
 //
@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "storage/arena.h"
@@ -152,11 +153,16 @@ class Store final : public ObjectStore {
   // eviction.cc
   BlockRef MakeBlock(std::size_t size_bytes);
   void EvictCopies(Record& record);
-  // Drops cold objects until `bytes` are about to come free, or none is left to go. False if none
-  // went.
+  // Begins to give up cold objects until `bytes` are about to come free, or none is left to go.
+  // False if none goes. An object that the disk does not delete stays as it was.
   bool EvictFromDisk(std::size_t bytes);
+  void Evict(Record& record);
+  void Evicted(ObjectSlot slot, std::uint64_t number, const Status& status);
   void Drop(Record& record);
+  // Tried again until the disk does it.
   void DeleteOnDisk(const ObjectId& id, LevelSet levels);
+  void StartDelete(const ObjectId& id, LevelSet levels, DiskJobs::Done done);
+  void RetryDeletes();
   void Hold(Record& record, bool held);
   void TrackDram(Record& record);
   void UntrackDram(Record& record);
@@ -197,6 +203,10 @@ class Store final : public ObjectStore {
   std::size_t writes_under_way_ = 0;
   std::size_t writing_bytes_ = 0;  // of those
   std::size_t deletes_under_way_ = 0;
+  Status eviction_status_;  // of the last one; ok again once a write has been refused for it
+  // What the disk failed to delete: one at a time is tried again, from retry_deletes_at_ on.
+  std::unordered_map<ObjectId, LevelSet, ObjectIdHash> undeleted_;
+  TimePoint retry_deletes_at_;
   std::size_t dirty_bytes_ = 0;
   Status write_back_status_;  // of the last write that failed; ok again after one that did not
   bool closing_ = false;

@@ -67,7 +67,10 @@ Store::Room Store::MakeRoomOnDisk(std::size_t bytes) {
   const std::uint64_t taken = disk_->bytes_used() + writing_bytes_ + bytes;
   if (taken <= bytes_max) return Room::kThere;
   // Room that comes with deletes under way is not made twice.
-  if (deletes_under_way_ > 0 || EvictFromDisk(taken - bytes_max)) return Room::kComing;
+  if (deletes_under_way_ > 0) return Room::kComing;
+  // Whoever waited for room that did not come hears of it; the next one tries anew.
+  if (!eviction_status_.ok()) return Room::kNone;
+  if (EvictFromDisk(taken - bytes_max)) return Room::kComing;
   return writing_bytes_ > 0 ? Room::kComing : Room::kNone;
 }
 
@@ -80,9 +83,12 @@ bool Store::StartWrite(const DiskWrite& write) {
       break;
     case Room::kComing:
       return false;
-    case Room::kNone:
-      Written(write, 0, Status(Code::kResourceExhausted, "nothing on disk may be given up"));
+    case Room::kNone: {
+      Status status = std::exchange(eviction_status_, {});
+      if (status.ok()) status = Status(Code::kResourceExhausted, "nothing on disk may be given up");
+      Written(write, 0, status);
       return true;
+    }
   }
   if (!write.is_put) objects_.At(write.slot).writing = image->levels;
   ++writes_under_way_;

@@ -138,6 +138,15 @@ TEST_P(DiskTierTest, WritingTwiceCountsOnce) {
   EXPECT_EQ(tier_->bytes_used(), FourLevels().bytes.size());
 }
 
+TEST_P(DiskTierTest, WritingAgainBringsBackTheLevelsThatWereDeleted) {
+  ASSERT_TRUE(WriteObject(*tier_, FourLevels()).ok());
+  ASSERT_TRUE(tier_->Delete(IdOf(FourLevels()), LevelSet(Level::kExact) | Level::kFine).ok());
+  ASSERT_TRUE(WriteObject(*tier_, FourLevels()).ok());
+  for (const LevelInfo& info : Levels()) EXPECT_TRUE(HasLevel(*tier_, FourLevels(), info.level));
+  EXPECT_EQ(ScanAll(*tier_).begin()->second, kAllLevels);
+  EXPECT_EQ(tier_->bytes_used(), FourLevels().bytes.size());
+}
+
 TEST_P(DiskTierTest, ObjectWithoutSegmentsIsRefused) {
   EXPECT_EQ(WriteObject(*tier_, FourLevels(), LevelSet()).code(), Code::kInvalidArgument);
   EXPECT_TRUE(ScanAll(*tier_).empty());

@@ -9,12 +9,16 @@ namespace kdn::storage::test {
 Status MapTier::Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) {
   const std::scoped_lock lock(mutex_);
   KDN_RETURN_IF_ERROR(write_status_);
-  if (objects_.contains(KeyOf(id))) return {};
   Result<ObjectHeader> decoded = DecodeHeader(header);
   if (!decoded) return decoded.error();
   Object object{.id = id, .header = *decoded, .segments = {}};
   std::uint64_t bytes = kObjectHeaderBytes;
+  if (const auto present = objects_.find(KeyOf(id)); present != objects_.end()) {
+    object = present->second;
+    bytes = 0;
+  }
   for (const LevelInfo& info : Levels()) {
+    if (object.segments.contains(info.level)) continue;
     std::vector<std::byte> segment;
     for (const ConstBytes run : segments[static_cast<std::size_t>(info.level)]) {
       segment.insert(segment.end(), run.begin(), run.end());
@@ -49,6 +53,7 @@ Status MapTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
 
 Status MapTier::Delete(const ObjectId& id, LevelSet levels) {
   const std::scoped_lock lock(mutex_);
+  KDN_RETURN_IF_ERROR(write_status_);
   const auto object = objects_.find(KeyOf(id));
   if (object == objects_.end()) return {};
   std::erase_if(object->second.segments, [&](const auto& s) { return levels.Has(s.first); });

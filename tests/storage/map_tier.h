@@ -36,7 +36,7 @@ class MapTier final : public DiskTier {
   void PostLater(bool later) { later_ = later; }
   void QueueDepth(std::size_t depth) { queue_depth_ = depth; }
   void RunPosted();
-  // What Write() and Read() answer from now on.
+  // What Write() and Delete(), and what Read() answers from now on.
   void FailWrites(Status status) { write_status_ = std::move(status); }
   void FailReads(Status status) { read_status_ = std::move(status); }
   // Flips one bit of a stored segment.

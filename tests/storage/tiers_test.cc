@@ -1,45 +1,9 @@
 // What moves between DRAM and disk, over the naive disk tier: every write mode, promotion,
-// eviction from both tiers, and bytes that went bad on disk.
-#include <gtest/gtest.h>
-
-#include "base/limits.h"
-#include "tests/storage/map_tier.h"
-#include "tests/storage/store_driver.h"
+// eviction from DRAM, and bytes that went bad on disk.
+#include "tests/storage/tiers_fixture.h"
 
 namespace kdn::storage::test {
 namespace {
-
-constexpr std::size_t kMiB = limits::kMiB;
-
-class TiersTest : public ::testing::Test {
- protected:
-  void Open(WriteMode mode, std::size_t dram_bytes = 4 * kMiB, std::uint64_t disk_bytes = 0) {
-    disk_ = std::make_unique<MapTier>(disk_bytes);
-    driver_.emplace(
-        StoreOptions{
-            .dram_bytes = dram_bytes, .write_mode = mode, .dirty_bytes_max = dram_bytes / 2},
-        disk_.get());
-    ASSERT_TRUE((*driver_).Open().ok());
-  }
-  void TearDown() override {
-    if (disk_ != nullptr) disk_->PostLater(false), disk_->RunPosted();
-    driver_.reset();
-  }
-  StoreDriver& driver() { return *driver_; }
-  ObjectStore& store() { return driver_->store(); }
-  std::optional<StoredObject> Find(const TestObject& object) {
-    return store().Find(object.header.tenant, object.header.key, object.header.part.number);
-  }
-  // Pushes everything else out of DRAM.
-  void FillDram() {
-    const ObjectId id = IdOf(MakeObject({.seed = 424242}));
-    ASSERT_TRUE(store().BeginPut(id, 4 * kMiB, driver().Soon()).has_value());
-    store().AbortPut(id);
-  }
-
-  std::unique_ptr<MapTier> disk_;
-  std::optional<StoreDriver> driver_;
-};
 
 TEST_F(TiersTest, WriteThroughAnswersOnceTheDiskHasIt) {
   Open(WriteMode::kWriteThrough);
@@ -320,62 +284,6 @@ TEST_F(TiersTest, SuspectedObjectIsLookedAtSoon) {
   driver().PollFor(0);
   EXPECT_TRUE(Find(good));
   EXPECT_FALSE(Find(bad));
-}
-
-TEST_F(TiersTest, FullDiskGivesUpItsColdestLeaves) {
-  Open(WriteMode::kWriteThrough, 16 * kMiB, 5 * kMiB + kMiB / 2);
-  const auto chain = MakeChain(3, kMiB, 1);
-  const auto other = MakeChain(2, kMiB, 2);
-  for (const TestObject& object : chain) ASSERT_EQ(driver().Put(object), Code::kOk);
-  driver().clock().Advance(std::chrono::seconds(1));
-  for (const TestObject& object : other) ASSERT_EQ(driver().Put(object), Code::kOk);
-  driver().clock().Advance(std::chrono::seconds(1));
-  // The chain's head is the coldest, but its end goes first.
-  ASSERT_EQ(driver().Put(MakeObject({.seed = 77, .size_bytes = kMiB})), Code::kOk);
-  EXPECT_TRUE(Find(chain[0]));
-  EXPECT_TRUE(Find(chain[1]));
-  EXPECT_FALSE(Find(chain[2]));
-  ASSERT_EQ(driver().Put(MakeObject({.seed = 78, .size_bytes = kMiB})), Code::kOk);
-  EXPECT_FALSE(Find(chain[1]));
-  EXPECT_LE(disk_->bytes_used(), disk_->bytes_max());
-}
-
-TEST_F(TiersTest, ObjectLargerThanTheDiskIsRefused) {
-  Open(WriteMode::kWriteThrough, 4 * kMiB, kMiB);
-  ASSERT_EQ(driver().Put(MakeObject({.seed = 1, .size_bytes = kMiB / 2})), Code::kOk);
-  EXPECT_EQ(driver().Put(MakeObject({.seed = 2, .size_bytes = 2 * kMiB})),
-            Code::kResourceExhausted);
-  EXPECT_EQ(store().usage().objects, 1U);
-}
-
-TEST_F(TiersTest, DiskWithoutSpaceRefusesPutsAndGivesUpNothing) {
-  Open(WriteMode::kWriteThrough, 4 * kMiB, 3 * kMiB);
-  const TestObject before = MakeObject({.seed = 1, .size_bytes = kMiB});
-  ASSERT_EQ(driver().Put(before), Code::kOk);
-  disk_->FailWrites(Status(Code::kResourceExhausted, "no space left on device"));
-  const TestObject refused = MakeObject({.seed = 2, .size_bytes = kMiB});
-  EXPECT_EQ(driver().Put(refused), Code::kResourceExhausted);
-  store().AbortPut(IdOf(refused));
-  FillDram();
-  EXPECT_TRUE(driver().Has(before));
-  disk_->FailWrites({});
-  EXPECT_EQ(driver().Put(MakeObject({.seed = 3, .size_bytes = kMiB})), Code::kOk);
-}
-
-TEST_F(TiersTest, ShardsShareTheBoundOfOneDisk) {
-  Open(WriteMode::kWriteThrough, 8 * kMiB, 4 * kMiB);
-  const StoreOptions options{.dram_bytes = 8 * kMiB, .write_mode = WriteMode::kWriteThrough};
-  StoreDriver first(options, disk_.get(), {0, 2});
-  StoreDriver second(options, disk_.get(), {1, 2});
-  ASSERT_TRUE(first.Open().ok());
-  ASSERT_TRUE(second.Open().ok());
-  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
-    StoreDriver& shard = seed % 2 == 0 ? first : second;
-    EXPECT_EQ(shard.Put(MakeObject({.seed = seed, .size_bytes = kMiB / 2})), Code::kOk);
-  }
-  EXPECT_LE(disk_->bytes_used(), disk_->bytes_max());
-  EXPECT_GE(first->usage().objects, 1U);
-  EXPECT_GE(second->usage().objects, 1U);
 }
 
 TEST_F(TiersTest, ReplacedObjectIsDeletedOnDisk) {
