@@ -168,13 +168,15 @@ Status Database::Close() {
   return status;
 }
 
-Status Database::Get(Family family, std::string_view key, rocksdb::PinnableSlice& value,
-                     bool verify) {
+Status Database::Get(Family family, std::string_view key, const Use& use, bool verify) {
   const std::shared_lock lock(open_);
   if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
   rocksdb::ReadOptions options;
   options.verify_checksums = verify;
-  return FromRocks(db_->Get(options, Handle(family), key, &value));
+  rocksdb::PinnableSlice value;
+  Status status = FromRocks(db_->Get(options, Handle(family), key, &value));
+  if (status.ok()) use(value.ToStringView());
+  return status;
 }
 
 Status Database::ForEach(Family family, const Visitor& visit) {

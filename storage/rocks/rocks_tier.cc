@@ -22,6 +22,39 @@ rocksdb::Slice AsSlice(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::vector<std::byte> CopyOf(std::string_view value) {
+  const ConstBytes bytes = AsBytes(value);
+  return {bytes.begin(), bytes.end()};
+}
+
+// Fills runs, one after the other, piece by piece.
+class Filler {
+ public:
+  explicit Filler(std::span<const MutableBytes> runs) : runs_(runs) {}
+
+  [[nodiscard]] bool AtEnd() {
+    while (!runs_.empty() && filled_ == runs_.front().size()) {
+      runs_ = runs_.subspan(1);
+      filled_ = 0;
+    }
+    return runs_.empty();
+  }
+  // What does not fit any more is left out.
+  void Append(ConstBytes piece) {
+    while (!piece.empty() && !AtEnd()) {
+      const MutableBytes room = runs_.front().subspan(filled_);
+      const std::size_t taken = std::min(room.size(), piece.size());
+      std::memcpy(room.data(), piece.data(), taken);
+      filled_ += taken;
+      piece = piece.subspan(taken);
+    }
+  }
+
+ private:
+  std::span<const MutableBytes> runs_;
+  std::size_t filled_ = 0;  // of the first
+};
+
 // Cuts a segment that lies in runs into slices for RocksDB, without copying.
 class Slicer {
  public:
@@ -107,8 +140,9 @@ Status RocksTier::Open() {
 }
 
 Status RocksTier::CheckFormat() {
-  rocksdb::PinnableSlice stored;
-  const Status got = db_.Get(rocks::Family::kDefault, kFormatKey, stored);
+  std::vector<std::byte> stored;
+  const Status got = db_.Get(rocks::Family::kDefault, kFormatKey,
+                             [&](std::string_view value) { stored = CopyOf(value); });
   if (got.code() == Code::kNotFound) {
     std::vector<std::byte> version;
     ByteWriter(version).Integer(rocks::kFormatVersion);
@@ -117,7 +151,7 @@ Status RocksTier::CheckFormat() {
     });
   }
   KDN_RETURN_IF_ERROR(got);
-  ByteReader in(AsBytes(stored.ToStringView()));
+  ByteReader in(stored);
   const auto version = in.Integer<std::uint32_t>();
   if (!in.AtEnd()) return Status(Code::kDataLoss, "format version of " + options_.folder);
   if (version > rocks::kFormatVersion) {
@@ -129,11 +163,11 @@ Status RocksTier::CheckFormat() {
 }
 
 Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
-  rocksdb::PinnableSlice value;
-  if (Status got = db_.Get(rocks::Family::kObjects, name, value); !got.ok()) {
-    return std::unexpected(std::move(got));
-  }
-  return rocks::DecodeRecord(name, value.ToStringView());
+  Result<rocks::DecodedRecord> record = Error(Code::kNotFound);
+  Status got = db_.Get(rocks::Family::kObjects, name,
+                       [&](std::string_view value) { record = rocks::DecodeRecord(name, value); });
+  if (!got.ok()) return std::unexpected(std::move(got));
+  return record;
 }
 
 Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) {
@@ -176,31 +210,21 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
 Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
                        std::span<const MutableBytes> out) {
   std::string key = rocks::NameKey(id);
-  rocksdb::PinnableSlice value;
-  ConstBytes left;  // of the slice at hand
+  Filler filler(out);
   auto slice = static_cast<std::uint32_t>(offset / rocks::kSliceBytes);
   std::size_t skipped = offset % rocks::kSliceBytes;
-  bool found = false;
-  for (MutableBytes run : out) {
-    while (!run.empty()) {
-      if (left.empty()) {
-        rocks::SetSlice(key, slice++);
-        value.Reset();
-        const Status got = db_.Get(rocks::FamilyOf(level), key, value);
-        if (got.code() == Code::kNotFound && found) {
-          return Status(Code::kDataLoss, "segment is cut");
-        }
-        KDN_RETURN_IF_ERROR(got);
-        found = true;
-        if (value.size() <= skipped) return Status(Code::kDataLoss, "segment is cut");
-        left = AsBytes(value.ToStringView()).subspan(skipped);
-        skipped = 0;
-      }
-      const std::size_t taken = std::min(run.size(), left.size());
-      std::memcpy(run.data(), left.data(), taken);
-      run = run.subspan(taken);
-      left = left.subspan(taken);
+  for (bool found = false; !filler.AtEnd(); found = true) {
+    rocks::SetSlice(key, slice++);
+    bool cut = false;
+    const Status got = db_.Get(rocks::FamilyOf(level), key, [&](std::string_view value) {
+      cut = value.size() <= skipped;
+      if (!cut) filler.Append(AsBytes(value).subspan(skipped));
+    });
+    if (cut || (found && got.code() == Code::kNotFound)) {
+      return Status(Code::kDataLoss, "segment is cut");
     }
+    KDN_RETURN_IF_ERROR(got);
+    skipped = 0;
   }
   return {};
 }
@@ -275,15 +299,14 @@ bool RocksTier::IsDamaged(const ObjectId& id) {
   std::string key = rocks::NameKey(id);
   const auto record = GetRecord(key);
   if (!record) return false;
-  rocksdb::PinnableSlice value;
   for (const LevelInfo& info : Levels()) {
     if (!record->levels.Has(info.level)) continue;
     const std::uint32_t count =
         rocks::SliceCount(SumOfLevels(record->header.level_bytes, info.level));
     for (std::uint32_t slice = 0; slice < count; ++slice) {
       rocks::SetSlice(key, slice);
-      value.Reset();
-      const Status got = db_.Get(rocks::FamilyOf(info.level), key, value, /*verify=*/true);
+      const Status got =
+          db_.Get(rocks::FamilyOf(info.level), key, [](std::string_view) {}, /*verify=*/true);
       if (got.code() == Code::kDataLoss || got.code() == Code::kNotFound) return true;
     }
   }
@@ -297,12 +320,11 @@ Status RocksTier::PutValue(std::string_view name, ConstBytes value) {
 }
 
 Result<std::vector<std::byte>> RocksTier::GetValue(std::string_view name) {
-  rocksdb::PinnableSlice value;
-  const Status got =
-      db_.Get(rocks::Family::kDefault, std::string(kValuePrefix).append(name), value);
-  if (!got.ok()) return std::unexpected(got);
-  const ConstBytes bytes = AsBytes(value.ToStringView());
-  return std::vector<std::byte>(bytes.begin(), bytes.end());
+  std::vector<std::byte> copy;
+  Status got = db_.Get(rocks::Family::kDefault, std::string(kValuePrefix).append(name),
+                       [&](std::string_view value) { copy = CopyOf(value); });
+  if (!got.ok()) return std::unexpected(std::move(got));
+  return copy;
 }
 
 Status RocksTier::Close() {

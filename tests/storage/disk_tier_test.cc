@@ -11,8 +11,10 @@
 #include <condition_variable>
 #include <csignal>
 #include <fstream>
+#include <latch>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "base/limits.h"
 #include "storage/rocks/database.h"
@@ -369,6 +371,64 @@ TEST_F(RocksTierTest, FileSizeLimitRefusesWritesReadsOnAndRecovers) {
   EXPECT_TRUE(accepted.ok()) << accepted.ToString();
   EXPECT_TRUE(HasLevel(*tier, before, Level::kExact));
   EXPECT_TRUE(HasLevel(*tier, during, Level::kExact));
+}
+
+// Tells when the folder is tried for writes, and when RocksDB lets go of it.
+class WatchedFileSystem final : public FaultyFileSystem {
+ public:
+  rocksdb::IOStatus DeleteFile(const std::string& name, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override {
+    if (name.ends_with("kdn.probe")) probed.count_down();
+    return FaultyFileSystem::DeleteFile(name, options, context);
+  }
+  rocksdb::IOStatus UnlockFile(rocksdb::FileLock* lock, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override {
+    closed_in_use = closed_in_use || in_use;
+    ++closed;
+    return FaultyFileSystem::UnlockFile(lock, options, context);
+  }
+
+  std::latch probed{1};
+  std::atomic<bool> in_use = false;
+  std::atomic<bool> closed_in_use = false;
+  std::atomic<int> closed = 0;
+};
+
+// A small value lies in RocksDB's cache, which goes with the database.
+TEST(RocksDatabaseTest, IsNotOpenedAnewWhileAValueIsInUse) {
+  const kdn::test::TempDir dir;
+  const auto files = std::make_shared<WatchedFileSystem>();
+  const auto env = rocksdb::NewCompositeEnv(files);
+  rocks::Database database(dir.File("tier"), env.get());
+  ASSERT_TRUE(database.Open().ok());
+  const std::string small(3'000, 's');
+  const auto put = [&](std::string_view key) {
+    return database.Write(false, [&](rocks::Database::Batch& batch) {
+      batch.Put(rocks::Family::kObjects, key, small);
+    });
+  };
+  ASSERT_TRUE(put("one").ok());
+  ASSERT_TRUE(database.Close().ok());  // into a table
+  ASSERT_TRUE(database.Open().ok());
+  files->Broken(true);
+  EXPECT_EQ(put("two").code(), Code::kUnavailable);
+  files->Broken(false);
+  files->closed = 0;
+  std::jthread other;
+  constexpr int kTimes = 300'000;  // long enough to be closed under, were it not for the lock
+  int right = 0;
+  const auto use = [&](std::string_view value) {
+    files->in_use = true;
+    other = std::jthread([&] { EXPECT_TRUE(put("two").ok()); });
+    files->probed.wait();
+    for (int i = 0; i < kTimes; ++i) right += value == small ? 1 : 0;
+    files->in_use = false;
+  };
+  ASSERT_TRUE(database.Get(rocks::Family::kObjects, "one", use).ok());
+  other.join();
+  EXPECT_EQ(right, kTimes);
+  EXPECT_EQ(files->closed, 1);  // so it was opened anew
+  EXPECT_FALSE(files->closed_in_use);
 }
 
 TEST(RocksRecordsTest, RecordsAreReadBackUnderTheirNameOnly) {

@@ -1,4 +1,5 @@
-// A file system on which writes fail while a test wants them to, as on a disk that is full.
+// A file system on which writes fail while a test wants them to, as on a disk that is full or
+// broken.
 //
 // Thread-safety: safe.
 #pragma once
@@ -13,46 +14,56 @@
 
 namespace kdn::storage::test {
 
-class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
+class FaultyFileSystem : public rocksdb::FileSystemWrapper {
  public:
   FaultyFileSystem() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
   const char* Name() const override { return "faulty"; }
 
-  void Full(bool full) { full_ = full; }
+  void Full(bool full) { fault_ = full ? Fault::kFull : Fault::kNone; }
+  // RocksDB takes this for fatal: its instance writes no more, and has to be opened anew.
+  void Broken(bool broken) { fault_ = broken ? Fault::kBroken : Fault::kNone; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* context) override {
-    if (full_) return NoSpace();
-    const rocksdb::IOStatus status = target()->NewWritableFile(name, options, result, context);
-    if (status.ok()) *result = std::make_unique<File>(std::move(*result), full_);
+    rocksdb::IOStatus status = Check(fault_);
+    if (!status.ok()) return status;
+    status = target()->NewWritableFile(name, options, result, context);
+    if (status.ok()) *result = std::make_unique<File>(std::move(*result), fault_);
     return status;
   }
 
  private:
-  static rocksdb::IOStatus NoSpace() { return rocksdb::IOStatus::NoSpace("injected"); }
+  enum class Fault : std::uint8_t { kNone, kFull, kBroken };
+  static rocksdb::IOStatus Check(Fault fault) {
+    if (fault == Fault::kFull) return rocksdb::IOStatus::NoSpace("injected");
+    if (fault == Fault::kBroken) return rocksdb::IOStatus::IOError("injected");
+    return rocksdb::IOStatus::OK();
+  }
 
   class File final : public rocksdb::FSWritableFileOwnerWrapper {
    public:
-    File(std::unique_ptr<rocksdb::FSWritableFile>&& file, const std::atomic<bool>& full)
-        : FSWritableFileOwnerWrapper(std::move(file)), full_(full) {}
+    File(std::unique_ptr<rocksdb::FSWritableFile>&& file, const std::atomic<Fault>& fault)
+        : FSWritableFileOwnerWrapper(std::move(file)), fault_(fault) {}
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* context) override {
-      if (full_) return NoSpace();
+      const rocksdb::IOStatus status = Check(fault_);
+      if (!status.ok()) return status;
       return FSWritableFileOwnerWrapper::Append(data, options, context);
     }
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              const rocksdb::DataVerificationInfo& info,
                              rocksdb::IODebugContext* context) override {
-      if (full_) return NoSpace();
+      const rocksdb::IOStatus status = Check(fault_);
+      if (!status.ok()) return status;
       return FSWritableFileOwnerWrapper::Append(data, options, info, context);
     }
 
    private:
-    const std::atomic<bool>& full_;
+    const std::atomic<Fault>& fault_;
   };
 
-  std::atomic<bool> full_ = false;
+  std::atomic<Fault> fault_ = Fault::kNone;
 };
 
 }  // namespace kdn::storage::test
