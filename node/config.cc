@@ -33,8 +33,9 @@ ConfigTable TableOf(NodeConfig& config) {
   table.Integer("dirty_mib_max", &config.dirty_mib_max, 1, 16 << 20,
                 "of write_back: MiB that may wait for the disk");
   table.Boolean("sync", &config.sync, "every write reaches the disk before it is acknowledged");
-  table.Integer("disk_mib_max", &config.disk_mib_max, 0, std::int64_t{1} << 40,
-                "size of the disk tier in MiB; 0: the file system's");
+  table.Integer(
+      "disk_mib_max", &config.disk_mib_max, 0, std::int64_t{1} << 40,
+      "bound of the disk tier in MiB, 0: none; 5 % of its file system, 1 GiB at most, stay free");
   table.Integer("disk_threads", &config.disk_threads, 1, 64,
                 "threads that read and write the disk");
   table.Text("policy", &config.policy, "how objects are ranked for eviction");

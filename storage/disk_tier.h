@@ -55,7 +55,8 @@ class DiskTier {
   // kNotFound if there is none.
   virtual Result<std::vector<std::byte>> GetValue(std::string_view name) = 0;
 
-  // Of headers and segments; and its bound, 0 if there is none.
+  // Of headers and segments; and its bound, which may move with what the file system has left: see
+  // DiskOptions.
   [[nodiscard]] virtual std::uint64_t bytes_used() const = 0;
   [[nodiscard]] virtual std::uint64_t bytes_max() const = 0;
 
@@ -72,7 +73,10 @@ struct DiskOptions {
                      // of the machine may the last ones be missing
   std::uint32_t threads = 2;
   std::uint32_t queue_depth = 256;
-  std::uint64_t bytes_max = 0;  // 0: bounded by the file system only
+  // 0: bounded by the file system only. That one bounds every tier: the last 5 % of it, or 1 GiB if
+  // that is less, are left free. Once they are touched, the bound falls by as much as each Write()
+  // brings, as deleted bytes come free late, with what is written after them.
+  std::uint64_t bytes_max = 0;
 };
 
 // Makes the folder if there is none. kFailedPrecondition if it is open already, here or in another

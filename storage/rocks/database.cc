@@ -212,6 +212,17 @@ Status Database::Write(bool sync, const std::function<void(Batch&)>& fill) {
   return status;
 }
 
+Database::Space Database::FileSystemSpace() const {
+  std::error_code error;
+  const std::filesystem::space_info whole = std::filesystem::space(folder_, error);
+  Space space;
+  std::uint64_t bytes_free = 0;
+  if (error || !env_->GetFreeSpace(folder_, &bytes_free).ok()) return space;
+  space.bytes = whole.capacity;
+  space.bytes_free = bytes_free;
+  return space;
+}
+
 bool Database::TakeMending() {
   return to_mend_.exchange(false);
 }

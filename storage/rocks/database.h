@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -73,6 +74,13 @@ class Database {
     rocksdb::Status status_;
   };
   Status Write(bool sync, const std::function<void(Batch&)>& fill);
+
+  // Of the file system that the folder is on. All of it is free if that cannot be told.
+  struct Space {
+    std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t bytes_free = std::numeric_limits<std::uint64_t>::max();
+  };
+  [[nodiscard]] Space FileSystemSpace() const;
 
   // Compaction has met damaged values, which RocksDB never gets past: until they are deleted and
   // MendDone() is called there is none, and space does not come back. TakeMending() is true for one

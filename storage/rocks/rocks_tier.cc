@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "storage/rocks/database.h"
 #include "storage/rocks/records.h"
 #include "storage/worker_pool.h"
@@ -17,6 +19,9 @@ namespace {
 
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kValuePrefix = "value/";
+// Of the file system, left free: one part in so many, but no more bytes than this.
+constexpr std::uint64_t kFreeShare = 20;
+constexpr std::uint64_t kFreeBytesMax = 1024 * limits::kMiB;
 
 rocksdb::Slice AsSlice(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -104,12 +109,16 @@ class RocksTier final : public DiskTier {
   Status PutValue(std::string_view name, ConstBytes value) override;
   Result<std::vector<std::byte>> GetValue(std::string_view name) override;
   std::uint64_t bytes_used() const override { return bytes_used_.load(); }
-  std::uint64_t bytes_max() const override { return options_.bytes_max; }
+  std::uint64_t bytes_max() const override {
+    return options_.bytes_max == 0 ? room_.load() : std::min(options_.bytes_max, room_.load());
+  }
   bool Post(std::function<void()> work) override { return pool_->Post(std::move(work)); }
   Status Close() override;
 
  private:
   Status CheckFormat();
+  // What the file system has room for, after this much has been written.
+  void JudgeRoom(std::uint64_t bytes_written);
   Result<rocks::DecodedRecord> GetRecord(const std::string& name);
   Status Commit(bool sync, const std::function<void(rocks::Database::Batch&)>& fill);
   // Deletes every object of which a value is damaged.
@@ -121,6 +130,7 @@ class RocksTier final : public DiskTier {
   std::unique_ptr<WorkerPool> pool_;
   std::atomic<std::uint64_t> bytes_used_{0};
   std::atomic<std::uint64_t> bytes_writing_{0};  // by writes under way
+  std::atomic<std::uint64_t> room_{0};           // for bytes_used_, by the file system
   std::mutex deleting_;                          // a delete reads a record and writes it again
 };
 
@@ -134,6 +144,7 @@ Status RocksTier::Open() {
   // What is damaged is left out, as in every later Scan().
   if (!scanned.ok() && scanned.code() != Code::kDataLoss) return scanned;
   bytes_used_ = bytes;
+  JudgeRoom(0);
   pool_ = std::make_unique<WorkerPool>(std::max(options_.threads, 1U),
                                        std::max(options_.queue_depth, 1U));
   return {};
@@ -160,6 +171,22 @@ Status RocksTier::CheckFormat() {
                       "; this version reads up to " + std::to_string(rocks::kFormatVersion));
   }
   return {};
+}
+
+void RocksTier::JudgeRoom(std::uint64_t bytes_written) {
+  const rocks::Database::Space space = db_.FileSystemSpace();
+  const std::uint64_t left_free = std::min(space.bytes / kFreeShare, kFreeBytesMax);
+  const std::uint64_t used = bytes_used_.load();
+  if (space.bytes_free >= left_free) {
+    const std::uint64_t room = space.bytes_free - left_free;
+    room_ = used + std::min(room, std::numeric_limits<std::uint64_t>::max() - used);
+  } else {
+    // Not all that is missing at once: what is deleted comes free only when compaction meets it,
+    // and until then it would look as if ever more had to go. And as much as was written may always
+    // take the place of what is there.
+    const std::uint64_t spared = used - std::min(used, bytes_written);
+    room_ = used - std::min({spared, left_free - space.bytes_free, bytes_written});
+  }
 }
 
 Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
@@ -199,10 +226,12 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
   };
   const std::uint64_t writing = bytes_writing_.fetch_add(bytes) + bytes;
   Status status(Code::kOutOfRange, "the disk tier is full");
-  if (options_.bytes_max == 0 || bytes_used_.load() + writing <= options_.bytes_max) {
-    status = Commit(options_.sync, fill);
+  if (bytes_used_.load() + writing > bytes_max()) JudgeRoom(0);  // space may have come back
+  if (bytes_used_.load() + writing <= bytes_max()) status = Commit(options_.sync, fill);
+  if (status.ok()) {
+    bytes_used_ += bytes;
+    JudgeRoom(bytes);
   }
-  if (status.ok()) bytes_used_ += bytes;
   bytes_writing_ -= bytes;
   return status;
 }

@@ -131,7 +131,7 @@ class Store final : public ObjectStore {
   // False if it has to wait for room that is about to come free.
   bool StartWrite(const DiskWrite& write);
   [[nodiscard]] std::optional<DiskImage> ImageOf(const DiskWrite& write);
-  enum class Room : std::uint8_t { kThere, kComing, kNone };
+  enum class Room : std::uint8_t { kThere, kComing, kRefused };
   Room MakeRoomOnDisk(std::size_t bytes);
   void Written(DiskWrite write, std::size_t bytes, const Status& status);
   void PutWritten(const DiskWrite& write, const Status& status);

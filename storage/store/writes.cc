@@ -62,16 +62,15 @@ std::optional<Store::DiskImage> Store::ImageOf(const DiskWrite& write) {
 
 Store::Room Store::MakeRoomOnDisk(std::size_t bytes) {
   const std::uint64_t bytes_max = disk_->bytes_max();
-  if (bytes_max == 0) return Room::kThere;
-  if (bytes > bytes_max) return Room::kNone;
+  if (bytes > bytes_max) return Room::kThere;  // nothing helps: the tier looks again, or refuses
   const std::uint64_t taken = disk_->bytes_used() + writing_bytes_ + bytes;
   if (taken <= bytes_max) return Room::kThere;
   // Room that comes with deletes under way is not made twice.
   if (deletes_under_way_ > 0) return Room::kComing;
   // Whoever waited for room that did not come hears of it; the next one tries anew.
-  if (!eviction_status_.ok()) return Room::kNone;
+  if (!eviction_status_.ok()) return Room::kRefused;
   if (EvictFromDisk(taken - bytes_max)) return Room::kComing;
-  return writing_bytes_ > 0 ? Room::kComing : Room::kNone;
+  return writing_bytes_ > 0 ? Room::kComing : Room::kThere;  // as above
 }
 
 bool Store::StartWrite(const DiskWrite& write) {
@@ -83,12 +82,9 @@ bool Store::StartWrite(const DiskWrite& write) {
       break;
     case Room::kComing:
       return false;
-    case Room::kNone: {
-      Status status = std::exchange(eviction_status_, {});
-      if (status.ok()) status = Status(Code::kResourceExhausted, "nothing on disk may be given up");
-      Written(write, 0, status);
+    case Room::kRefused:
+      Written(write, 0, std::exchange(eviction_status_, {}));
       return true;
-    }
   }
   if (!write.is_put) objects_.At(write.slot).writing = image->levels;
   ++writes_under_way_;
@@ -111,8 +107,8 @@ bool Store::StartWrite(const DiskWrite& write) {
 }
 
 void Store::Written(DiskWrite write, std::size_t bytes, const Status& status) {
-  if (status.code() == Code::kOutOfRange && ++write.attempts < kRoomAttemptsMax &&
-      EvictFromDisk(bytes)) {
+  if (status.code() == Code::kOutOfRange && bytes <= disk_->bytes_max() &&
+      ++write.attempts < kRoomAttemptsMax && EvictFromDisk(bytes)) {
     writes_.push_front(write);
     return;
   }

@@ -23,6 +23,15 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
   // RocksDB takes this for fatal: its instance writes no more, and has to be opened anew.
   void Broken(bool broken) { fault_ = broken ? Fault::kBroken : Fault::kNone; }
 
+  // What the file system says it has left.
+  void Free(std::uint64_t bytes) { bytes_free_ = bytes; }
+
+  rocksdb::IOStatus GetFreeSpace(const std::string& path, const rocksdb::IOOptions& options,
+                                 std::uint64_t* bytes, rocksdb::IODebugContext* context) override {
+    const rocksdb::IOStatus status = target()->GetFreeSpace(path, options, bytes, context);
+    if (bytes_free_ != kReal) *bytes = bytes_free_;
+    return status;
+  }
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* context) override {
@@ -63,6 +72,8 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
     const std::atomic<Fault>& fault_;
   };
 
+  static constexpr std::uint64_t kReal = ~std::uint64_t{0};
+  std::atomic<std::uint64_t> bytes_free_ = kReal;
   std::atomic<Fault> fault_ = Fault::kNone;
 };
 

@@ -1,6 +1,9 @@
 // A disk that is at its bound, or takes no writes: what is given up for room, what is refused, and
 // what goes on once the disk is well again.
+#include "storage/rocks/rocks_tier.h"
+#include "tests/storage/faulty_file_system.h"
 #include "tests/storage/tiers_fixture.h"
+#include "tests/support/temp_dir.h"
 
 namespace kdn::storage::test {
 namespace {
@@ -142,6 +145,58 @@ TEST_F(FullDiskTest, ShardsShareTheBoundOfOneDisk) {
   EXPECT_LE(disk_->bytes_used(), disk_->bytes_max());
   EXPECT_GE(first->usage().objects, 1U);
   EXPECT_GE(second->usage().objects, 1U);
+}
+
+// Over RocksDB, on a file system whose free space the test tells.
+class FileSystemSpaceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    files_->Free(kPlenty);
+    tier_ =
+        rocks::OpenRocksTierOn({.folder = dir_.File("tier"), .sync = false}, env_.get()).value();
+    driver_.emplace(StoreOptions{.dram_bytes = 64 * kMiB}, tier_.get());
+    ASSERT_TRUE(driver_->Open().ok());
+  }
+  Code PutNext(std::size_t size_bytes = kMiB) {
+    return driver_->Put(MakeObject({.seed = ++seed_, .size_bytes = size_bytes}));
+  }
+  std::uint64_t Objects() { return (*driver_)->usage().objects; }
+
+  static constexpr std::uint64_t kPlenty = kMiB * kMiB;
+  kdn::test::TempDir dir_;
+  std::shared_ptr<FaultyFileSystem> files_ = std::make_shared<FaultyFileSystem>();
+  std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(files_);
+  std::unique_ptr<DiskTier> tier_;
+  std::optional<StoreDriver> driver_;
+  std::uint64_t seed_ = 0;
+};
+
+TEST_F(FileSystemSpaceTest, FileSystemThatFillsUpCostsAsMuchAgainAsEachPutBrings) {
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(PutNext(), Code::kOk);
+  EXPECT_EQ(Objects(), 10U);
+  files_->Free(0);
+  ASSERT_EQ(PutNext(), Code::kOk);  // after which it is known
+  EXPECT_EQ(Objects(), 11U);
+  for (std::uint64_t left = 10; left >= 6; --left) {
+    ASSERT_EQ(PutNext(), Code::kOk);
+    EXPECT_EQ(Objects(), left);
+  }
+  EXPECT_EQ(PutNext(20 * kMiB), Code::kResourceExhausted);
+  EXPECT_EQ(Objects(), 6U);
+  files_->Free(kPlenty);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(PutNext(), Code::kOk);
+  EXPECT_GE(Objects(), 9U);
+}
+
+TEST_F(FileSystemSpaceTest, WhatFindsNoRoomIsTakenOnceSpaceHasComeBack) {
+  files_->Free(0);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(PutNext(), Code::kOk);  // each replaces the last
+  EXPECT_EQ(Objects(), 1U);
+  EXPECT_EQ(PutNext(4 * kMiB), Code::kResourceExhausted);
+  EXPECT_EQ(Objects(), 1U);
+  files_->Free(kPlenty);
+  EXPECT_EQ(PutNext(4 * kMiB), Code::kOk);
+  EXPECT_EQ(Objects(), 2U);
 }
 
 }  // namespace

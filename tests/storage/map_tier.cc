@@ -27,9 +27,7 @@ Status MapTier::Write(const ObjectId& id, const HeaderBytes& header, const Segme
     if (!segment.empty()) object.segments[info.level] = std::move(segment);
   }
   if (object.segments.empty()) return Status(Code::kInvalidArgument);
-  if (bytes_max_ > 0 && UsedLocked() + bytes > bytes_max_) {
-    return Status(Code::kOutOfRange);
-  }
+  if (UsedLocked() + bytes > bytes_max_) return Status(Code::kOutOfRange);
   objects_[KeyOf(id)] = std::move(object);
   return {};
 }

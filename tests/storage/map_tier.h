@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <string>
@@ -18,7 +19,10 @@ namespace kdn::storage::test {
 
 class MapTier final : public DiskTier {
  public:
-  explicit MapTier(std::uint64_t bytes_max = 0) : bytes_max_(bytes_max) {}
+  static constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::max();
+
+  explicit MapTier(std::uint64_t bytes_max = 0)
+      : bytes_max_(bytes_max == 0 ? kUnbounded : bytes_max) {}
 
   Status Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) override;
   Status Read(const ObjectId& id, Level level, std::uint64_t offset,
