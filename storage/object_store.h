@@ -177,6 +177,8 @@ class ObjectStore {
   // dropped. Blocks on the disk: for tools, not for shard threads under load.
   virtual Status Verify(const ObjectId& id) = 0;
   // An engine-side check found this object's bytes wrong: verify it soon and drop what fails.
+  // Anyone may say so of a sound object, so it does nothing while a few others are looked at, or if
+  // this one was within the last minute.
   virtual void Suspect(const ObjectId& id) = 0;
 
   // -- The shard's turn ----------------------------------------------------------------------

@@ -64,7 +64,7 @@ struct Record {
   LevelSet writing;                  // what of it that write, if it is under way, leaves on disk
   bool loading = false;              // from disk
   bool evicting = false;             // from disk: goes once it is deleted there
-  bool suspected = false;            // and about to be looked at
+  TimePoint suspect_from;            // before it, no suspicion makes us look at it
   std::vector<WaitingRead> waiting;  // for the load
 
   [[nodiscard]] LevelSet in_dram() const;

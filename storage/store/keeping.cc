@@ -8,6 +8,10 @@
 namespace kdn::storage {
 namespace {
 
+// A look reads a whole object, and a report costs nothing.
+constexpr std::size_t kSuspectsMax = 8;
+constexpr Duration kSuspectAgain = std::chrono::minutes(1);
+
 // What is left must be the coarsest of the levels encoded, without a gap.
 bool IsPrefix(LevelSet left, LevelSet encoded) {
   bool ended = false;
@@ -136,24 +140,33 @@ Status Store::Verify(const ObjectId& id) {
 
 void Store::Suspect(const ObjectId& id) {
   Record* const record = objects_.Find(id);
-  if (record == nullptr || record->suspected) return;
-  auto check = std::make_unique<Check>(CheckOf(*record));
+  const TimePoint now = env_.clock.Now();
+  if (record == nullptr || now < record->suspect_from) return;
+  if (suspects_looked_at_ + suspects_.size() >= kSuspectsMax) return;
+  record->suspect_from = now + kSuspectAgain;
   if (disk_ == nullptr) {
-    static_cast<void>(check->Run(nullptr));
-    static_cast<void>(ApplyCheck(*check));
+    suspects_.push_back(id);
+    jobs_.Wake();
     return;
   }
-  record->suspected = true;
+  ++suspects_looked_at_;
+  auto check = std::make_unique<Check>(CheckOf(*record));
   Check* const running = check.get();
   // In turn with writes and deletes of this object: looked at between them, not across one.
   jobs_.Change(
       id, [running, disk = disk_] { return running->Run(disk); },
       [this, checked = std::move(check)](const Status&) {
-        if (Record* const looked_at = objects_.Get(checked->slot, checked->number)) {
-          looked_at->suspected = false;
-        }
+        --suspects_looked_at_;
         static_cast<void>(ApplyCheck(*checked));
       });
+}
+
+// One at a turn: the shard's other work comes between.
+void Store::LookAtSuspect() {
+  if (suspects_.empty()) return;
+  static_cast<void>(Verify(suspects_.front()));
+  suspects_.pop_front();
+  if (!suspects_.empty()) jobs_.Wake();
 }
 
 }  // namespace kdn::storage

@@ -122,6 +122,7 @@ std::size_t Store::Poll(std::span<Completion> completions) {
   puts_.Expire(env_.clock.Now());
   RetryWrites();
   RetryDeletes();
+  LookAtSuspect();
   PumpCommits();
   PumpWrites();
   const std::size_t count = std::min(completions.size(), completions_.size());

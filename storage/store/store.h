@@ -176,6 +176,7 @@ class Store final : public ObjectStore {
   void LogBad(const ObjectId& id, Level level, const Status& status);
   static Check CheckOf(const Record& record);
   Status ApplyCheck(Check& check);
+  void LookAtSuspect();
 
   // store.cc
   void Note(const Record& record);
@@ -208,6 +209,8 @@ class Store final : public ObjectStore {
   std::unordered_map<ObjectId, LevelSet, ObjectIdHash> undeleted_;
   TimePoint retry_deletes_at_;
   std::size_t dirty_bytes_ = 0;
+  std::size_t suspects_looked_at_ = 0;  // by the disk's threads
+  std::deque<ObjectId> suspects_;       // to be looked at by the shard, for want of a disk
   Status write_back_status_;  // of the last write that failed; ok again after one that did not
   bool closing_ = false;
 

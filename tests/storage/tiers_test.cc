@@ -286,6 +286,52 @@ TEST_F(TiersTest, SuspectedObjectIsLookedAtSoon) {
   EXPECT_FALSE(Find(bad));
 }
 
+TEST_F(TiersTest, SuspicionsCostFewLooksWhoeverUttersThem) {
+  Open(WriteMode::kWriteThrough);
+  std::vector<TestObject> objects;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    objects.push_back(MakeObject({.seed = seed}));
+    ASSERT_EQ(driver().Put(objects.back()), Code::kOk);
+  }
+  for (int i = 0; i < 10; ++i) {
+    store().Suspect(IdOf(objects[0]));
+    driver().PollFor(0);
+  }
+  EXPECT_EQ(disk_->reads(), 1U);
+  driver().clock().Advance(std::chrono::minutes(2));
+  disk_->PostLater(true);
+  for (const TestObject& object : objects) store().Suspect(IdOf(object));
+  disk_->RunPosted();
+  driver().PollFor(0);
+  EXPECT_LE(disk_->reads(), 10U);
+  EXPECT_GE(disk_->reads(), 2U);
+  // Those refused are heard once there is room again.
+  disk_->Corrupt(IdOf(objects.back()), Level::kExact, 9'000);
+  store().Suspect(IdOf(objects.back()));
+  disk_->RunPosted();
+  driver().PollFor(0);
+  EXPECT_TRUE(Find(objects.back())->on_disk.empty());
+}
+
+TEST_F(TiersTest, SuspectsWithoutADiskAreLookedAtOneATurn) {
+  StoreDriver dram({.dram_bytes = 4 * kMiB, .write_mode = WriteMode::kDramOnly}, nullptr);
+  ASSERT_TRUE(dram.Open().ok());
+  std::vector<TestObject> objects;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    objects.push_back(MakeObject({.seed = seed}));
+    ASSERT_EQ(dram.Put(objects.back()), Code::kOk);
+    const auto lent = dram.Read(WholeRead(objects.back()));
+    const auto* const byte = (*lent)->groups.front().runs.front().data();
+    *const_cast<std::byte*>(byte) ^= std::byte{4};
+    dram->ReleaseRead((*lent)->slot);
+  }
+  for (const TestObject& object : objects) dram->Suspect(IdOf(object));
+  for (std::uint64_t left = 3; left-- > 0;) {
+    dram.PollFor(0);
+    EXPECT_EQ(dram->usage().objects, left);
+  }
+}
+
 TEST_F(TiersTest, ReplacedObjectIsDeletedOnDisk) {
   Open(WriteMode::kWriteThrough);
   const TestObject older = MakeObject({.seed = 1});
