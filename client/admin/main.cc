@@ -1,5 +1,6 @@
 // kdnctl: what an operator, or somebody who tries KDN out, says to a cluster.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 
 #include "client/admin/output.h"
@@ -19,8 +20,8 @@ Which cluster: --config FILE names a TOML file with an [admin] section; without 
 kdnctl.toml in the folder of --cluster is read, which `kdnctl cluster up` writes. KDN_CLUSTER sets
 the default of --cluster.
 
-Exit codes: 0 done; 2 wrong usage or configuration; 3 not found; 4 no answer; 5 data damaged or
-missing; 1 anything else. Errors go to standard error.
+Exit codes: 0 done; 2 wrong usage or configuration; 3 not found; 4 no answer, or refused; 5 data
+damaged or lost; 1 anything else. Errors and warnings go to standard error.
 
 A first try:
   kdnctl cluster up                 # one coordinator, three nodes
@@ -31,15 +32,38 @@ A first try:
   kdnctl cluster down
 )";
 
+void PrintVerbs(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + verb->get_name();
+  }
+  std::fprintf(stderr, "Verbs: %s\n", names.c_str());
+}
+
 }  // namespace
 
 Result<Settings> VerbContext::ReadSettings() const {
-  return admin::ReadSettings(config_path.empty() ? cluster_folder + "/kdnctl.toml" : config_path);
+  auto settings =
+      admin::ReadSettings(config_path.empty() ? cluster_folder + "/kdnctl.toml" : config_path);
+  if (!settings) return Error(Code::kInvalidArgument, settings.error().message());
+  return settings;
 }
 
 Result<CoordinatorRpc> VerbContext::Connect() const {
   KDN_ASSIGN_OR_RETURN(const Settings settings, ReadSettings());
   return CoordinatorRpc(settings.grpc, std::chrono::milliseconds(settings.timeout_ms));
+}
+
+Result<v1::WhereResponse> VerbContext::Where(const std::string& name) const {
+  KDN_ASSIGN_OR_RETURN(const Settings settings, ReadSettings());
+  KDN_ASSIGN_OR_RETURN(const CoordinatorRpc rpc, Connect());
+  v1::WhereRequest request;
+  request.set_tenant_id(static_cast<std::uint64_t>(settings.tenant_id));
+  request.set_context(name);
+  auto where = rpc.Where(request);
+  if (where || where.error().code() != Code::kNotFound) return where;
+  return Error(Code::kNotFound, "nothing is stored under '" + name +
+                                    "'. `kdnctl contexts` lists the names that there are");
 }
 
 }  // namespace kdn::admin
@@ -58,12 +82,14 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", KDN_VERSION);
   app.require_subcommand(1);
   app.fallthrough();  // --output may stand behind the verb too
+  app.footer("`kdnctl --help` has the options of all verbs, exit codes and examples.");
+  for (const auto add : kdn::admin::kVerbs) add(app, context);  // They take over that footer.
   app.footer(kdn::admin::kFooter);
-  for (const auto add : kdn::admin::kVerbs) add(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
+    if (code != 0 && app.get_subcommands().empty()) kdn::admin::PrintVerbs(app);
     return code == 0 ? 0 : 2;
   }
   return context.exit_code;

@@ -37,6 +37,8 @@ int ExitCodeOf(Code code) {
       return 3;
     case Code::kUnavailable:
     case Code::kDeadlineExceeded:
+    case Code::kUnauthenticated:
+    case Code::kPermissionDenied:
       return 4;
     case Code::kDataLoss:
       return 5;

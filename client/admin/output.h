@@ -12,7 +12,8 @@
 
 namespace kdn::admin {
 
-// 0 success, 2 wrong usage, 3 not found, 4 no answer, 5 data is damaged, 1 anything else.
+// 0 success, 2 wrong usage, 3 not found, 4 no answer or refused, 5 data is damaged or lost, 1
+// anything else.
 [[nodiscard]] int ExitCodeOf(Code code);
 
 // "kdnctl: not found: ...", and the exit code.

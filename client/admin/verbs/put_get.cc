@@ -1,7 +1,8 @@
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/limits.h"
@@ -19,18 +20,21 @@ struct OpenCluster {
 
 Result<OpenCluster> Open(const VerbContext& context) {
   KDN_ASSIGN_OR_RETURN(const Settings settings, context.ReadSettings());
-  KDN_ASSIGN_OR_RETURN(client::ClientOptions options, ClientOptionsOf(settings));
-  options.chunk_tokens = kFileChunkTokens;
+  Result<client::ClientOptions> options = ClientOptionsOf(settings);
+  // A secret that is not there is a wrong configuration, and no file that was not found.
+  if (!options) return Error(Code::kInvalidArgument, options.error().message());
+  options->chunk_tokens = kFileChunkTokens;
   OpenCluster cluster;
-  KDN_ASSIGN_OR_RETURN(cluster.client, client::OpenClient(options));
+  KDN_ASSIGN_OR_RETURN(cluster.client, client::OpenClient(*options));
   KDN_ASSIGN_OR_RETURN(cluster.model, cluster.client->UseModel(FileModelSpec(), {}));
   return cluster;
 }
 
-Status NoAnswer(const Status& status) {
-  return Status(status.code(),
-                "the coordinator does not answer, or refuses: is [admin] "
-                "coordinator its transport endpoint, and the access secret right?");
+Status NoAnswer(Code code) {
+  return Status(code,
+                "the coordinator does not answer, or refuses. Does it run, is [admin] coordinator "
+                "its transport endpoint, does its tenants file have this tenant_id, and is the "
+                "access secret the same?");
 }
 
 // -- put ---------------------------------------------------------------------------------------
@@ -41,13 +45,28 @@ struct PutArguments {
   std::uint32_t replicas = 0;
 };
 
-Result<client::StoreReport> Put(const VerbContext& context, const PutArguments& arguments) {
-  std::ifstream file(arguments.file, std::ios::binary);
-  if (!file) return Error(Code::kNotFound, "cannot read " + arguments.file);
-  const std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (content.size() > kFileBytesMax) {
-    return Error(Code::kInvalidArgument, arguments.file + " is larger than 1 GiB");
+Result<std::string> ReadWhole(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return Error(Code::kInvalidArgument, path + " is a folder; expected a file");
   }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return Error(Code::kNotFound, "cannot read " + path);
+  std::string content;
+  std::array<char, 65536> piece{};
+  do {
+    file.read(piece.data(), piece.size());
+    content.append(piece.data(), static_cast<std::size_t>(file.gcount()));
+    if (content.size() > kFileBytesMax) {
+      return Error(Code::kInvalidArgument, path + " is larger than 1 GiB");
+    }
+  } while (file);
+  if (file.bad()) return Error(Code::kInternal, "reading " + path + " failed");
+  return content;
+}
+
+Result<client::StoreReport> Put(const VerbContext& context, const PutArguments& arguments) {
+  KDN_ASSIGN_OR_RETURN(const std::string content, ReadWhole(arguments.file));
   FileMemory memory = FileMemory::Of(content);
   KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context));
   client::StorePlanOptions options;
@@ -57,7 +76,7 @@ Result<client::StoreReport> Put(const VerbContext& context, const PutArguments& 
   options.with_partial = true;
   options.extras = memory.Identity();
   auto plan = cluster.client->PlanStore(*cluster.model, memory.Tokens(), options);
-  if (!plan) return std::unexpected(NoAnswer(plan.error()));
+  if (!plan) return std::unexpected(NoAnswer(plan.error().code()));
   KDN_ASSIGN_OR_RETURN(
       auto store, cluster.client->Store(*cluster.model, *plan, {}, memory.kv(), memory.blocks()));
   return store->Wait();
@@ -74,11 +93,19 @@ int RunPut(const VerbContext& context, PutArguments arguments) {
                                                " chunks could not be stored. `kdnctl nodes` "
                                                "shows whether nodes are alive and have room"));
   }
+  if (report->chunks_under_replicated > 0) {
+    std::fprintf(
+        stderr,
+        "kdnctl: warning: chunks on fewer nodes than were meant to have them: %u. They can "
+        "be read, but one failure may lose them. `kdnctl where %s` shows where they are\n",
+        report->chunks_under_replicated, arguments.name.c_str());
+  }
   if (context.json()) {
     PrintJson({{"context", arguments.name},
                {"chunks_stored", report->chunks_stored},
                {"chunks_present", report->chunks_present},
                {"chunks_on_disk", report->chunks_on_disk},
+               {"chunks_under_replicated", report->chunks_under_replicated},
                {"bytes_raw", report->bytes_raw},
                {"bytes_sent", report->bytes_sent}});
   } else {
@@ -102,13 +129,42 @@ struct Got {
   std::string tier;
 };
 
+bool IsThere(const v1::ChunkWhere& chunk) {
+  return !chunk.put_id().empty() && chunk.parts_present() == chunk.part_count();
+}
+
+// Why less than all of a context's chunks was found. To a client everything that it cannot have is
+// a miss: the coordinator's other service knows what the name stands for.
+Status WhyShort(const VerbContext& context, const std::string& name) {
+  const auto where = context.Where(name);
+  if (!where) return where.error();
+  const auto rpc = context.Connect();
+  if (!rpc) return rpc.error();
+  const auto cluster = rpc->GetStatus();
+  if (!cluster) return cluster.error();
+  if (!cluster->inventories_complete()) {
+    return Status(Code::kUnavailable,
+                  "nodes have not yet reported all that they hold. Ask again in some seconds");
+  }
+  const auto left = std::ranges::count_if(where->chunks(), IsThere);
+  if (left == where->chunks_size()) {
+    return Status(Code::kFailedPrecondition, "'" + name + "' is no file that `kdnctl put` stored");
+  }
+  const bool may_return = cluster->nodes_dead() > 0;
+  return Status(may_return ? Code::kUnavailable : Code::kDataLoss,
+                "of the " + std::to_string(where->chunks_size()) + " chunks of '" + name + "' " +
+                    std::to_string(left) + " are on nodes that are alive" +
+                    (may_return ? "; dead nodes: " + std::to_string(cluster->nodes_dead()) : "") +
+                    ". Start nodes that are missing (`kdnctl nodes`), or put the file again");
+}
+
 Result<Got> Get(const VerbContext& context, const GetArguments& arguments) {
   KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context));
   const client::LookupResult found =
       cluster.client->LookupContext(*cluster.model, arguments.name, {})->Take();
   if (found.tokens_matched() == 0) {
-    return Error(Code::kNotFound, "no file is stored under '" + arguments.name +
-                                      "'. `kdnctl contexts` lists names, `kdnctl where` places");
+    if (!cluster.client->Connected()) return std::unexpected(NoAnswer(Code::kUnavailable));
+    return std::unexpected(WhyShort(context, arguments.name));
   }
   FileMemory memory(found.tokens_matched());
   KDN_ASSIGN_OR_RETURN(
@@ -119,7 +175,9 @@ Result<Got> Get(const VerbContext& context, const GetArguments& arguments) {
   if (got.report.tokens_loaded < found.tokens_matched()) {
     return Error(Code::kUnavailable, "only a part could be read: a replica is out of reach");
   }
-  KDN_ASSIGN_OR_RETURN(got.content, memory.Content());
+  Result<std::string> content = memory.Content();
+  if (!content) return std::unexpected(WhyShort(context, arguments.name));
+  got.content = *std::move(content);
   return got;
 }
 

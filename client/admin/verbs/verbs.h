@@ -19,9 +19,11 @@ struct VerbContext {
   int exit_code = 0;
 
   [[nodiscard]] bool json() const { return output == "json"; }
-  // From --config, or the cluster folder's kdnctl.toml.
+  // From --config, or the cluster folder's kdnctl.toml. kInvalidArgument also if there is none.
   [[nodiscard]] Result<Settings> ReadSettings() const;
   [[nodiscard]] Result<CoordinatorRpc> Connect() const;
+  // Every chunk of a named context. kNotFound says how to find the names that there are.
+  [[nodiscard]] Result<v1::WhereResponse> Where(const std::string& name) const;
 };
 
 void AddStatusVerb(CLI::App& app, VerbContext& context);

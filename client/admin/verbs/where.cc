@@ -56,21 +56,8 @@ Row RowOf(const v1::ChunkWhere& chunk, int index) {
 }
 
 int Run(const VerbContext& context, const std::string& name) {
-  const auto settings = context.ReadSettings();
-  if (!settings) return PrintError(settings.error());
-  const auto rpc = context.Connect();
-  if (!rpc) return PrintError(rpc.error());
-  v1::WhereRequest request;
-  request.set_tenant_id(static_cast<std::uint64_t>(settings->tenant_id));
-  request.set_context(name);
-  const auto response = rpc->Where(request);
-  if (!response) {
-    if (response.error().code() == Code::kNotFound) {
-      return PrintError(
-          Status(Code::kNotFound, "no context named '" + name + "'. `kdnctl contexts` lists them"));
-    }
-    return PrintError(response.error());
-  }
+  const auto response = context.Where(name);
+  if (!response) return PrintError(response.error());
   nlohmann::json json = nlohmann::json::array();
   std::vector<Row> rows;
   for (int i = 0; i < response->chunks_size(); ++i) {

@@ -7,6 +7,7 @@ usage: kdnctl_test.py KDNCTL [unittest arguments]
 """
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -106,7 +107,7 @@ class Kdnctl(unittest.TestCase):
         self.assertEqual(self.ctl("get", "one").stdout, self.content)
         kill(pid_at[nodes[holders.pop()]["endpoints"][0]])
         got = self.ctl("get", "one")
-        self.assertIn(got.returncode, [NOT_FOUND, NO_ANSWER])
+        self.assertEqual(got.returncode, NO_ANSWER, got.stderr)
         self.assertEqual(got.stdout, b"")
 
     def test_status_and_contexts_count_what_was_put(self):
@@ -148,11 +149,50 @@ class Kdnctl(unittest.TestCase):
         self.assertEqual(json.loads(verified.stdout)["objects_corrupt"], 0)
         self.assertGreater(json.loads(verified.stdout)["chunks_lost"], 0)
         got = self.ctl("get", "one")
-        self.assertIn(got.returncode, [NOT_FOUND, NO_ANSWER])
+        self.assertEqual(got.returncode, DAMAGED)
+        self.assertIn(b"of the 1 chunks of 'one' 0 are on nodes that are alive", got.stderr)
         self.assertEqual(got.stdout, b"")
 
+    def test_put_warns_of_chunks_on_fewer_nodes_than_were_granted(self):
+        self.told("cluster", "up", "--nodes", "2", "--dram-mib", "64", "--replicas", "2")
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        # The coordinator grants a node that it does not yet know to be dead.
+        with open(Path(self.cluster) / "coordinator.toml", "a", encoding="ascii") as file:
+            file.write("dead_after_ms = 600000\nforget_after_ms = 600000\n")
+        daemons = self.told("cluster", "up", "--nodes", "2", "--dram-mib", "64")["daemons"]
+        whole = self.ctl("--output", "json", "put", str(self.file), "--name", "whole")
+        self.assertEqual(json.loads(whole.stdout)["chunks_under_replicated"], 0)
+        self.assertEqual(whole.stderr, b"")
+        kill(daemons[-1]["pid"])
+        self.file.write_bytes(self.content[::-1])
+        short = self.ctl("--output", "json", "put", str(self.file), "--name", "short")
+        self.assertEqual(short.returncode, 0, short.stderr)
+        self.assertGreater(json.loads(short.stdout)["chunks_under_replicated"], 0)
+        self.assertIn(b"warning", short.stderr)
+        replicas = [chunk["replicas"] for chunk in self.told("where", "short")]
+        self.assertEqual({len(r) for r in replicas}, {1})
+
+    def test_a_get_that_was_refused_is_told_from_one_that_found_nothing(self):
+        self.up()
+        self.told("put", str(self.file), "--name", "one")
+        settings = (Path(self.cluster) / "kdnctl.toml").read_text()
+        other = Path(self.folder.name) / "other.toml"
+        wrong_secret = Path(self.folder.name) / "wrong.secret"
+        wrong_secret.write_text("00" * 32)
+        for key, value in [("tenant_id", "9"), ("access_secret_file", f'"{wrong_secret}"')]:
+            other.write_text(re.sub(rf"(?m)^{key} = .*", f"{key} = {value}", settings))
+            for verb in [["get", "one"], ["put", str(self.file)]]:
+                done = run("--config", str(other), *verb)
+                self.assertEqual(done.returncode, NO_ANSWER, (key, verb, done.stderr))
+                self.assertIn(b"tenants file", done.stderr)
+        other.write_text(re.sub(r"(?m)^access_.*", 'access_secret_file = "/none"', settings))
+        self.assertEqual(run("--config", str(other), "get", "one").returncode, WRONG_USAGE)
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        self.assertEqual(self.ctl("get", "one").returncode, NO_ANSWER)
+
     def test_errors_have_their_exit_codes_and_go_to_standard_error(self):
-        for arguments in [["teleport"], ["--output", "xml", "status"], ["get"]]:
+        for arguments in [["teleport"], ["--output", "xml", "status"], ["get"],
+                          ["put", self.folder.name], ["status"], ["--config", "/none", "status"]]:
             self.assertEqual(self.ctl(*arguments).returncode, WRONG_USAGE, arguments)
         self.up()
         for arguments in [["get", "none"], ["where", "none"], ["put", "/nonexistent"]]:
@@ -168,7 +208,10 @@ class Kdnctl(unittest.TestCase):
         text = run("--help").stdout.decode()
         for verb in VERBS:
             self.assertRegex(text, rf"(?m)^  {verb}\b")
-            self.assertEqual(run(verb, "--help").returncode, 0)
+            alone = run(verb, "--help")
+            self.assertEqual(alone.returncode, 0)
+            self.assertNotIn(b"A first try", alone.stdout)
+            self.assertIn(verb.encode(), run("teleport").stderr)
 
 
 if __name__ == "__main__":
