@@ -1,5 +1,7 @@
 #include "base/secret_file.h"
 
+#include <sys/stat.h>
+
 #include <fstream>
 
 namespace kdn {
@@ -45,6 +47,11 @@ Result<std::vector<std::byte>> ReadSecretFile(const std::string& path) {
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   return ParseSecret(text, path);
+}
+
+bool ReadableByOthers(const std::string& path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0 && (status.st_mode & (S_IRGRP | S_IROTH)) != 0;
 }
 
 std::string SecretText(const std::vector<std::byte>& secret) {

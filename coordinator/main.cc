@@ -1,7 +1,8 @@
 // kdn-coordinator: who holds what, who may store where. Prints `ready <endpoint> <grpc endpoint>`
 // on standard output once it serves; ends on SIGTERM or SIGINT.
-#include <CLI/CLI.hpp>
+#include <sys/stat.h>
 
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/random.h"
+#include "base/secret_file.h"
 #include "base/spdlog_log.h"
 #include "coordinator/config.h"
 #include "coordinator/service/coordinator.h"
@@ -24,6 +26,22 @@ struct Arguments {
   bool check_config = false;
 };
 
+// Whether a file that `setting` names can be read, as `read` says, and by nobody else.
+template <class Read>
+Status CheckSecrets(const char* setting, const std::string& path, Read read) {
+  if (path.empty()) return {};
+  if (const auto found = read(path); !found) {
+    return Status(Code::kInvalidArgument, std::string(setting) + ": " + found.error().message());
+  }
+  if (ReadableByOthers(path)) {
+    std::fprintf(stderr,
+                 "kdn-coordinator: warning: %s: %s: not only its owner can read it; expected mode "
+                 "0600\n",
+                 setting, path.c_str());
+  }
+  return {};
+}
+
 Status ReadAll(const Arguments& arguments, CoordinatorConfig& config) {
   ConfigTable table = TableOf(config);
   ConfigTable* const tables[] = {&table};
@@ -34,10 +52,9 @@ Status ReadAll(const Arguments& arguments, CoordinatorConfig& config) {
     KDN_RETURN_IF_ERROR(SetConfig(setting, tables));
   }
   KDN_RETURN_IF_ERROR(ValidateConfig(config));
-  if (!config.tenants_file.empty()) {
-    if (const auto tenants = ReadTenants(config.tenants_file); !tenants) return tenants.error();
-  }
-  return Status();
+  KDN_RETURN_IF_ERROR(
+      CheckSecrets("coordinator.cluster_secret_file", config.cluster_secret_file, ReadSecretFile));
+  return CheckSecrets("coordinator.tenants_file", config.tenants_file, ReadTenants);
 }
 
 int Fail(const Status& status) {
@@ -57,6 +74,7 @@ sigset_t BlockEndSignals() {
 }
 
 int Serve(const CoordinatorConfig& config) {
+  umask(0077);  // What the coordinator keeps is nobody else's to read.
   const sigset_t end_signals = BlockEndSignals();
   const auto level = FindLogLevel(config.log_level);
   if (!level) return Fail(level.error());
@@ -86,7 +104,12 @@ int main(int argc, char** argv) {
   app.add_option("--set", arguments.settings, "section.key=value, over the file; may be repeated");
   app.add_flag("--check-config", arguments.check_config, "read the configuration and stop");
   app.footer("Keys of [coordinator]:\n" + kdn::coordinator::TableOf(config).Describe());
-  CLI11_PARSE(app, argc, argv);
+  app.set_version_flag("--version", KDN_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   const kdn::Status status = kdn::coordinator::ReadAll(arguments, config);
   if (!status.ok()) return kdn::coordinator::Fail(status);
   return arguments.check_config ? 0 : kdn::coordinator::Serve(config);

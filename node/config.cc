@@ -2,6 +2,7 @@
 
 #include "base/endpoint.h"
 #include "base/limits.h"
+#include "storage/policy/eviction_policy.h"
 #include "transport/channel.h"
 
 namespace kdn::node {
@@ -11,6 +12,16 @@ storage::WriteMode NodeConfig::WriteModeOf() const {
   if (write_mode == "dram_only") return storage::WriteMode::kDramOnly;
   return storage::WriteMode::kWriteThrough;
 }
+
+namespace {
+
+std::vector<std::string> PolicyNames() {
+  std::vector<std::string> names;
+  for (const auto& policy : storage::EvictionPolicies()) names.emplace_back(policy.name);
+  return names;
+}
+
+}  // namespace
 
 ConfigTable TableOf(NodeConfig& config) {
   ConfigTable table("node");
@@ -38,7 +49,7 @@ ConfigTable TableOf(NodeConfig& config) {
       "bound of the disk tier in MiB, 0: none; 5 % of its file system, 1 GiB at most, stay free");
   table.Integer("disk_threads", &config.disk_threads, 1, 64,
                 "threads that read and write the disk");
-  table.Text("policy", &config.policy, "how objects are ranked for eviction");
+  table.Choice("policy", &config.policy, PolicyNames(), "how objects are ranked for eviction");
   table.Choice("transport", &config.transport, transport::DomainKinds(), "how data moves");
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
