@@ -43,9 +43,15 @@ if(NOT KDN_CODEC_ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/kdn.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 
+  # Written at install time: only then is the prefix known that the units start programs from.
+  set(KDN_UNITS "${PROJECT_SOURCE_DIR}/cluster-configs/systemd")
   foreach(daemon IN ITEMS coordinator node)
-    configure_file("${PROJECT_SOURCE_DIR}/cluster-configs/systemd/kdn-${daemon}.service"
-      "${PROJECT_BINARY_DIR}/systemd/kdn-${daemon}.service" @ONLY)
+    install(CODE "
+      get_filename_component(KDN_PREFIX \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
+      get_filename_component(KDN_BINDIR \"${CMAKE_INSTALL_BINDIR}\" ABSOLUTE
+        BASE_DIR \"\${KDN_PREFIX}\")
+      configure_file(\"${KDN_UNITS}/kdn-${daemon}.service\"
+        \"${PROJECT_BINARY_DIR}/systemd/kdn-${daemon}.service\" @ONLY)")
     install(FILES "${PROJECT_BINARY_DIR}/systemd/kdn-${daemon}.service"
       DESTINATION lib/systemd/system)
   endforeach()

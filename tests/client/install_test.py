@@ -27,8 +27,8 @@ def main(cmake, build, consumer):
             if not (prefix / name).is_file():
                 sys.exit(f"{name} is not installed")
         for unit in prefix.glob("lib/systemd/system/*"):
-            if "@CMAKE" in unit.read_text():
-                sys.exit(f"{unit.name} has a place that was not filled in")
+            if f"ExecStart={prefix}/bin/{unit.stem} " not in unit.read_text():
+                sys.exit(f"{unit.name} does not start what is installed in {prefix}")
 
         out = Path(folder) / "build"
         run(cmake, "-S", consumer, "-B", str(out), "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}",
