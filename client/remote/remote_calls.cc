@@ -157,12 +157,13 @@ CallId RemoteCalls::Start(CallRequest request) {
   peer.waiting.push_back(id);
   deadlines_.emplace(deadline, id);
   ArmTimer();
-  if (peer.state == PeerState::kUp) SubmitWaiting(endpoint, peer);
+  SubmitWaiting(endpoint, peer);
   return id;
 }
 
 void RemoteCalls::SubmitWaiting(const std::string& endpoint, Peer& peer) {
-  while (!peer.waiting.empty()) {
+  // Not while it is being connected again, as it is if a callback has found its channel gone.
+  while (peer.state == PeerState::kUp && !peer.waiting.empty()) {
     const CallId id = peer.waiting.front();
     const auto it = calls_.find(id);
     if (it == calls_.end()) {  // it has ended while it waited
@@ -225,7 +226,6 @@ void RemoteCalls::EndLater(CallId id, Code code) {
 bool RemoteCalls::Poll() {
   Drain(wake_fd_);
   Drain(timer_fd_);
-  dropped_.clear();
   bool busy = false;
   for (Connector::Outcome& outcome : connector_->TakeOutcomes()) {
     TakeOutcome(std::move(outcome));
@@ -239,6 +239,7 @@ bool RemoteCalls::Poll() {
     Connect(coordinator_, coordinator);
   }
   busy |= EndOverdue();
+  dropped_.clear();
   for (const auto& [id, code] : std::exchange(ended_, {})) {
     End(id, code, {});
     busy = true;
@@ -260,7 +261,7 @@ bool RemoteCalls::PollChannel(const std::string& endpoint, Peer& peer) {
       it->second.request.piece(event.offset, event.size_bytes);
     }
   }
-  if (!peer.waiting.empty()) SubmitWaiting(endpoint, peer);
+  SubmitWaiting(endpoint, peer);
   return count > 0;
 }
 

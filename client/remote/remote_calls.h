@@ -78,8 +78,8 @@ class RemoteCalls final : public Calls {
   int timer_fd_ = -1;
   std::atomic<bool> connected_{false};
   std::map<std::string, Peer> peers_;  // by endpoint
-  // Dropped, but an event of theirs may still be in hand: freed by the next Poll(), before the end
-  // of their calls is told.
+  // Dropped, but an event of theirs may still be in hand: freed by Poll() once its events are over,
+  // before the end of their calls is told.
   std::vector<std::unique_ptr<transport::Channel>> dropped_;
   std::map<CallId, Pending> calls_;
   std::multimap<TimePoint, CallId> deadlines_;  // of calls that wait; stale ones are skipped
