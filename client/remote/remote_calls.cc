@@ -200,11 +200,13 @@ void RemoteCalls::SubmitWaiting(const std::string& endpoint, Peer& peer) {
 void RemoteCalls::Cancel(CallId id) {
   const auto it = calls_.find(id);
   if (it == calls_.end()) return;
+  const auto peer = peers_.find(it->second.endpoint);
   if (!it->second.submitted) {
+    // It must not be sent between now and its end: its window is another call's soon.
+    if (peer != peers_.end()) std::erase(peer->second.waiting, id);
     EndLater(id, Code::kCancelled);
     return;
   }
-  const auto peer = peers_.find(it->second.endpoint);
   if (peer->second.channel) peer->second.channel->Cancel(static_cast<std::uint64_t>(id));
 }
 

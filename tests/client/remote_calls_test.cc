@@ -167,5 +167,15 @@ TEST_F(RemoteCallsTest, ALostChannelIsGoneBeforeTheEndOfItsCallsIsTold) {
   calls_.reset();
 }
 
+TEST_F(RemoteCallsTest, ACallCancelledBeforeItsConnectionIsThereIsNeverSent) {
+  calls_->Cancel(Start([this](Code code) { ends_.push_back(code); }));
+  ASSERT_TRUE(PollUntil([&] { return !domain_->ChannelsTo(kNode).empty() && !ends_.empty(); }));
+  EXPECT_EQ(ends_[0], Code::kCancelled);
+  const CallId next = Start([](Code) {});
+  const auto channel = UsedChannel(1);
+  ASSERT_NE(channel, nullptr);
+  EXPECT_EQ(channel->submitted, (std::vector{static_cast<std::uint64_t>(next)}));
+}
+
 }  // namespace
 }  // namespace kdn::client
