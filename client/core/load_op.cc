@@ -5,19 +5,13 @@
 #include <limits>
 #include <utility>
 
+#include "client/core/coverage.h"
 #include "client/core/replica_rank.h"
 
 namespace kdn::client {
 namespace {
 
 constexpr std::size_t kUnitsInFlightMax = 32;
-
-Range Intersection(const Range& a, const Range& b) {
-  const std::uint32_t first = std::max(a.first, b.first);
-  const std::uint32_t end = std::min(a.end(), b.end());
-  if (end <= first) return {};
-  return {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(end - first)};
-}
 
 }  // namespace
 
@@ -83,7 +77,12 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   wire::ReadItem& item = unit.wanted.item;
   item.layers = Intersection(layers, where.shape.layers);
   item.kv_heads = Intersection(kv_->kv_heads(), where.shape.kv_heads);
-  if (item.layers.count == 0 || item.kv_heads.count == 0) return;
+  // Layers of a hybrid model may have fewer heads than this part's first: no tile comes for them.
+  std::vector<std::uint32_t> layers_to_come;
+  for (std::uint32_t l = item.layers.first; l < item.layers.end(); ++l) {
+    if (HeadsOfLayer(model_.spec(), l, item.kv_heads).count > 0) layers_to_come.push_back(l);
+  }
+  if (layers_to_come.empty()) return;
   item.key = matched.key;
   item.part = where.shape.number;
   item.put_id = matched.where.put_id;
@@ -96,7 +95,7 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   unit.layer_missing.assign(item.layers.count, 0);
   unit.replicas = RankReplicas(matched, where);
   ++chunk_units_[chunk];
-  for (std::uint32_t l = item.layers.first; l < item.layers.end(); ++l) ++layer_units_[l];
+  for (const std::uint32_t l : layers_to_come) ++layer_units_[l];
   units_.push_back(std::move(unit));
 }
 
