@@ -97,9 +97,15 @@ ObjectHeader StoreOp::HeaderOf(std::size_t chunk, std::uint64_t first_token) con
 }
 
 void StoreOp::Pump() {
+  if (pumping_) return;  // an object ended in here: the loop below goes on with the next
+  pumping_ = true;
   while (!closed_ && next_object_ < objects_.size() && objects_in_flight_ < kObjectsInFlightMax) {
     const std::size_t index = next_object_++;
     ++objects_in_flight_;
+    if (NobodyLeft(plan_.grants[plan_.chunks[objects_[index].chunk].grant])) {
+      OnEncoded(index, Status(Code::kUnavailable), 0);
+      continue;
+    }
     const std::size_t bytes_max = model_.codec().EncodedBytesMax(objects_[index].header);
     context_->staging->Take(bytes_max, [self = shared_from_this(), index](MutableBytes run) {
       self->objects_[index].staging = run;
@@ -111,6 +117,7 @@ void StoreOp::Pump() {
           [self, index](std::vector<std::byte>& scratch) { self->Encode(index, scratch); });
     });
   }
+  pumping_ = false;
 }
 
 void StoreOp::Encode(std::size_t index, std::vector<std::byte>& scratch) {

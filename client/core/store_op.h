@@ -4,6 +4,8 @@
 //   1. Each object takes staging memory and is encoded into it; then the engine's blocks are free.
 //   2. Its pieces go to the first node of its grant, which forwards them. Replicas that this does
 //      not reach are sent to directly.
+//      A node that has failed every piece for as long as the client's timeout is not asked again,
+//      and what only such nodes could take is not encoded.
 //   3. When all objects of a grant are acknowledged or given up, the coordinator is told.
 //   4. When all grants are, the context is named.
 //
@@ -12,6 +14,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -45,8 +48,8 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
     MutableBytes staging;  // as taken; the object lies at its front
     std::size_t size_bytes = 0;
     std::size_t hop = 0;  // index into the grant's nodes that is being sent to
+    TimePoint sent_at{};  // to that node
     std::size_t pieces_out = 0;
-    bool piece_failed = false;
     bool over = false;
     std::vector<wire::ReplicaAck> acks;
   };
@@ -62,6 +65,8 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void Encode(std::size_t object, std::vector<std::byte>& scratch);
   void OnEncoded(std::size_t object, Status status, std::size_t size_bytes);
   // 2.
+  [[nodiscard]] bool GivenUp(NodeId node) const;
+  [[nodiscard]] bool NobodyLeft(const wire::PutGrant& grant) const;
   void Send(std::size_t object);
   void SendPiece(std::size_t object, std::uint64_t offset, std::size_t size_bytes);
   void OnPieceSent(std::size_t object, Code code, ConstBytes response);
@@ -91,7 +96,9 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   // Of the I/O loop.
   std::vector<Object> objects_;
   std::vector<Grant> grants_;
-  std::vector<CallId> calls_;  // of pieces and commits under way or over
+  std::vector<CallId> calls_;                  // of pieces and commits under way or over
+  std::map<NodeId, TimePoint> failing_since_;  // of nodes that have taken nothing since
+  bool pumping_ = false;
   std::size_t next_object_ = 0;
   std::size_t objects_in_flight_ = 0;
   std::size_t objects_to_encode_ = 0;

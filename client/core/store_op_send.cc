@@ -25,14 +25,34 @@ CallTarget StoreOp::TargetOf(const wire::PutGrant& grant, const Object& object) 
 
 // -- 2. Sending --------------------------------------------------------------------------------
 
+bool StoreOp::GivenUp(NodeId node) const {
+  const auto failing = failing_since_.find(node);
+  return failing != failing_since_.end() &&
+         context_->loop->Now() - failing->second >= context_->options.timeout;
+}
+
+bool StoreOp::NobodyLeft(const wire::PutGrant& grant) const {
+  return std::all_of(grant.nodes.begin(), grant.nodes.end(),
+                     [this](NodeId node) { return GivenUp(node); });
+}
+
+// To the next node of the grant that does not have the object and may take it.
 void StoreOp::Send(std::size_t index) {
   Object& object = objects_[index];
   const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
+  const auto has = [&](NodeId node) {
+    return std::any_of(object.acks.begin(), object.acks.end(),
+                       [&](const auto& ack) { return ack.node == node; });
+  };
+  while (object.hop < grant.nodes.size() &&
+         (has(grant.nodes[object.hop]) || GivenUp(grant.nodes[object.hop]))) {
+    ++object.hop;
+  }
   if (closed_ || object.hop >= grant.nodes.size()) {
     EndObject(index);
     return;
   }
-  object.piece_failed = false;
+  object.sent_at = context_->loop->Now();
   const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
   object.pieces_out = count;
   for (std::size_t i = 0; i < count; ++i) {
@@ -71,27 +91,24 @@ void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t siz
 
 void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   Object& object = objects_[index];
+  const NodeId node = plan_.grants[plan_.chunks[object.chunk].grant].nodes[object.hop];
   const auto answer = wire::PutPieceResponse::Decode(response);
+  if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
+    failing_since_.emplace(node, object.sent_at);
+  } else {
+    failing_since_.erase(node);
+  }
   if (code == Code::kOk && answer) {
     for (const wire::ReplicaAck& ack : answer->acks) {
       const bool known = std::any_of(object.acks.begin(), object.acks.end(),
                                      [&](const auto& a) { return a.node == ack.node; });
       if (!known && object.acks.size() < limits::kReplicasMax) object.acks.push_back(ack);
     }
-  } else {
-    object.piece_failed = true;
   }
   if (--object.pieces_out > 0) return;
   // A replica that the one before it could not reach may be within our own reach; and if nobody has
   // all of it yet, the next one takes it from us directly.
-  const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
-  const auto has = [&](NodeId node) {
-    return std::any_of(object.acks.begin(), object.acks.end(),
-                       [&](const auto& ack) { return ack.node == node; });
-  };
-  do {
-    ++object.hop;
-  } while (object.hop < grant.nodes.size() && has(grant.nodes[object.hop]));
+  ++object.hop;
   Send(index);
 }
 

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "kdn/client.h"
 #include "proto/wire/lookup.h"
+#include "proto/wire/put.h"
 #include "tests/client/test_engine.h"
 #include "tests/support/free_port.h"
 #include "transport/channel.h"
@@ -36,6 +37,7 @@ enum class Answer {
   kCutShort,     // a right answer less its last byte
   kOtherChain,   // right in form, for a chain that nobody asked for
   kUnknownCode,  // a code that is none
+  kSilentNodes,  // grants for nodes that never answer
 };
 
 // A coordinator that accepts everybody and answers every call alike.
@@ -91,6 +93,15 @@ class Hostile final : public transport::Service, public transport::Authenticator
       case Answer::kUnknownCode:
         code = static_cast<Code>(99);
         break;
+      case Answer::kSilentNodes: {
+        const auto request = wire::PutStartRequest::Decode(call->request());
+        if (!request) {
+          calls_.push_back(std::move(call));
+          return;
+        }
+        GrantsToSelf(request->chunks.size()).Encode(answer);
+        break;
+      }
     }
     call->Finish(code, answer);
   }
@@ -108,6 +119,22 @@ class Hostile final : public transport::Service, public transport::Authenticator
   int asked() const { return asked_.load(); }
 
  private:
+  // One grant for every 32 chunks, all to two nodes behind this very endpoint.
+  wire::PutStartResponse GrantsToSelf(std::size_t chunks) {
+    wire::PutStartResponse response;
+    response.map.version = 1;
+    const std::vector<NodeId> nodes{NodeId{1}, NodeId{2}};
+    for (const NodeId node : nodes) response.map.nodes.push_back({node, {}, {endpoint_}});
+    for (std::size_t c = 0; c < chunks; ++c) {
+      if (c % 32 == 0) {
+        response.grants.push_back({RandomId<PutId>(random_), nodes, wire::Buffer(64)});
+      }
+      response.verdicts.push_back(wire::PutVerdict::kStore);
+      response.grant_of.push_back(static_cast<std::uint16_t>(c / 32));
+    }
+    return response;
+  }
+
   const Answer answer_;
   SteadyClock clock_;
   SeededRandom random_{7};
@@ -201,6 +228,31 @@ TEST(RemoteClient, AnAbandonedLookupDoesNotHoldTheClientUp) {
     for (int i = 0; i < 20; ++i) client->Lookup(**model, test::TokensOf(1, 320), {});
   }
   EXPECT_LT(timed.Took(), kTimeout + kLate);
+}
+
+TEST(RemoteClient, NodesThatNeverAnswerHoldAStoreUpOnceEach) {
+  const Hostile cluster(Answer::kSilentNodes);
+  const auto client = Open(cluster.endpoint());
+  constexpr std::size_t kTokens = std::size_t{64} * 256;  // 16 rounds of objects in flight
+  test::EngineShape shape;
+  shape.layers = 1;
+  shape.kv_heads = 1;
+  shape.block_count = kTokens / shape.block_tokens;
+  auto model = client->UseModel(test::SpecOf(shape), {});
+  ASSERT_TRUE(model.has_value());
+  const TestEngine engine(shape);
+  const auto plan = client->PlanStore(**model, test::TokensOf(1, kTokens), {});
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  ASSERT_EQ(plan->chunks_to_store(), 256U);
+  const Timed timed;
+  const auto store = client->Store(**model, *plan, {}, engine.kv(), engine.blocks());
+  ASSERT_TRUE(store.has_value());
+  [[maybe_unused]] const Status read = (*store)->WaitRead();
+  EXPECT_LT(timed.Took(), 4 * kTimeout);  // two nodes, and what a busy machine adds
+  const StoreReport report = (*store)->Wait();
+  EXPECT_LT(timed.Took(), 4 * kTimeout);  // two nodes, and what a busy machine adds
+  EXPECT_EQ(report.code, Code::kUnavailable);
+  EXPECT_EQ(report.chunks_failed, 256U);
 }
 
 class RemoteHostile : public testing::TestWithParam<Answer> {};

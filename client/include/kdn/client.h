@@ -2,7 +2,8 @@
 // back instead of recomputing it.
 //
 // Promises, whatever the cluster does:
-//   - nothing here throws, aborts, installs a handler or blocks past a deadline the caller gave;
+//   - nothing here throws, aborts, installs a handler or blocks past a deadline the caller gave; a
+//     store is given none, and says itself how long it may take;
 //   - with no cluster every lookup is a miss and every store is dropped: OpenClient() returns at
 //     once and connects in the background;
 //   - what is delivered is bit for bit what was stored at that level, or a miss; after a handle has
@@ -52,9 +53,10 @@ struct ClientOptions {
   std::uint32_t connections = 0;  // per peer; 0: min(cores, 4)
   std::uint32_t decode_threads = 1;
   std::size_t staging_bytes = std::size_t{256} << 20;  // bounds the compressed bytes in flight
-  std::chrono::milliseconds timeout{2000};             // of a call that gives no deadline
-  bool insecure = false;                               // allows plaintext off loopback
-  std::string congestion_control;                      // of TCP; empty: the system's
+  std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline; how long a
+                                            // store waits for a node or the coordinator
+  bool insecure = false;                    // allows plaintext off loopback
+  std::string congestion_control;           // of TCP; empty: the system's
   std::shared_ptr<Log> log;  // null: nothing. Shared: it outlives the library's threads
 };
 
@@ -223,7 +225,8 @@ class StoreHandle {
   // Cancels, and waits until memory is no longer read (at most 10 ms).
   virtual ~StoreHandle() = default;
   [[nodiscard]] virtual bool Done() = 0;
-  // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on.
+  // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on. A
+  // node that does not answer holds it up once, for ClientOptions::timeout; it is not asked again.
   virtual Status WaitRead() = 0;
   // Never waits; ends the store with kCancelled if it is still under way. Chunks that are visible
   // stay.

@@ -8,7 +8,8 @@
  *     objects have a _close function that accepts NULL, bytes are copied into the caller's buffer.
  *   - Structs passed in begin with struct_size, set to sizeof by the caller: fields may be appended
  *     in a later minor version, never moved or removed.
- *   - Nothing throws, aborts or blocks past the deadline given (timeout_ms; 0: the client's).
+ *   - Nothing throws, aborts or blocks past the deadline given (timeout_ms; 0: the client's). A
+ *     store is given none: it ends within 60 s, and kdn_store_wait_read says what it waits for.
  *   - A client may be shared between threads; a handle belongs to one thread at a time, except
  *     kdn_load_layer_ready and kdn_load_wait_layer.
  */
@@ -49,7 +50,7 @@ typedef struct kdn_client_options {
   size_t chunk_secret_size;
   uint32_t chunk_secret_id;
   uint32_t chunk_tokens;            /* 0: 256 */
-  uint32_t timeout_ms;              /* 0: 2000 */
+  uint32_t timeout_ms;              /* 0: 2000; also how long a store waits for a node */
   uint32_t decode_threads;          /* 0: 1 */
   uint64_t embedded_dram_bytes;     /* libkdn_embedded only; else 12 (unimplemented) */
   const char* embedded_disk_folder; /* NULL: DRAM only */
@@ -237,7 +238,8 @@ KDN_API kdn_code kdn_store_start(kdn_client* client, const kdn_model* model, con
                                  const kdn_part* part, const kdn_kv* kv,
                                  const kdn_block_tables* blocks, kdn_store** store);
 KDN_API int kdn_store_done(kdn_store* store);
-/* Waits until the engine's memory has been read and its blocks may be reused. */
+/* Waits until the engine's memory has been read and its blocks may be reused. A node that does not
+   answer holds it up once, for the client's timeout. */
 KDN_API kdn_code kdn_store_wait_read(kdn_store* store);
 KDN_API void kdn_store_cancel(kdn_store* store);
 KDN_API kdn_code kdn_store_wait(kdn_store* store, kdn_store_report* report);
