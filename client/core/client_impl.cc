@@ -62,6 +62,17 @@ class StoreHandleImpl final : public StoreHandle {
   std::shared_ptr<StoreOp> op_;
 };
 
+// Whether none of the chunks is skipped in its middle: its first tokens would be skipped, and the
+// rest not be loaded either. More than was found skips all of it.
+bool AtChunkBorder(const LookupResult::State& found, std::uint64_t skip_tokens) {
+  std::uint64_t token = 0;
+  for (const MatchedChunk& chunk : found.chunks) {
+    if (token >= skip_tokens) break;
+    token += chunk.where.token_count;
+  }
+  return token <= skip_tokens;
+}
+
 // PutStart's answer, handed from the I/O loop to the thread that waits for it.
 struct Answer {
   std::mutex mutex;
@@ -118,6 +129,10 @@ class ClientImpl final : public Client {
     if (found.chunks_matched() > 0 && found.state().model != model.fingerprint()) {
       return Error(Code::kInvalidArgument, "the lookup was made for another model");
     }
+    if (!AtChunkBorder(found.state(), options.skip_tokens)) {
+      return Error(Code::kInvalidArgument,
+                   "skip_tokens is not where a chunk that was found begins");
+    }
     KDN_ASSIGN_OR_RETURN(auto copy, KvCopy::Make(model.spec(), kv, blocks, found.tokens_matched()));
     auto op = std::make_shared<LoadOp>(context_, model, found, std::move(copy), options);
     op->Start();
@@ -141,6 +156,13 @@ class ClientImpl final : public Client {
     if (whole.kv_heads.count == 0) whole.kv_heads = {0, model.kv_heads_max()};
     if (whole.count != state.part_count || whole.number >= whole.count) {
       return Error(Code::kInvalidArgument, "the part does not fit the plan's part_count");
+    }
+    const bool inside =
+        whole.layers.end() <= model.layer_count() && whole.kv_heads.end() <= model.kv_heads_max();
+    const bool all =
+        whole.layers.count == model.layer_count() && whole.kv_heads.count == model.kv_heads_max();
+    if (!inside || (whole.count == 1 && !all)) {
+      return Error(Code::kInvalidArgument, "the parts do not make up the model");
     }
     std::uint64_t token_count = 0;
     for (const PlannedChunk& chunk : state.chunks) token_count += chunk.token_count;

@@ -41,7 +41,22 @@ void LoadOp::Start() {
 
 // -- 1. Units ----------------------------------------------------------------------------------
 
+// Only a prefix counts, and a chunk whose parts leave out something of ours would leave a hole.
+std::size_t LoadOp::ChunksCovered() const {
+  std::uint64_t token = 0;
+  for (std::size_t c = 0; c < state_.chunks.size(); ++c) {
+    const wire::ChunkLocation& where = state_.chunks[c].where;
+    if (token >= options_.skip_tokens &&
+        !PartsCover({where.parts.data(), where.parts.size()}, *kv_))
+      return c;
+    token += where.token_count;
+  }
+  return state_.chunks.size();
+}
+
 void LoadOp::MakeUnits() {
+  chunk_limit_ = ChunksCovered();
+  if (chunk_limit_ < state_.chunks.size()) code_ = Code::kUnavailable;
   chunk_units_.assign(state_.chunks.size(), 0);
   layer_units_.assign(model_.layer_count(), 0);
   const Range all = kv_->layers();
@@ -54,7 +69,7 @@ void LoadOp::MakeUnits() {
                                   : std::min<std::uint32_t>((first / step + 1) * step, all.end());
     const Range layers{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(end - first)};
     std::uint64_t token = 0;
-    for (std::size_t c = 0; c < state_.chunks.size(); ++c) {
+    for (std::size_t c = 0; c < chunk_limit_; ++c) {
       if (token >= options_.skip_tokens) AddUnits(c, token, layers);
       token += state_.chunks[c].where.token_count;
     }
@@ -150,14 +165,14 @@ void LoadOp::EndUnit(std::size_t index, bool complete) {
 
 void LoadOp::PublishProgress() {
   std::uint64_t tokens = 0;
-  for (std::size_t c = 0; c < state_.chunks.size() && chunk_units_[c] == 0; ++c) {
+  for (std::size_t c = 0; c < chunk_limit_ && chunk_units_[c] == 0; ++c) {
     tokens += state_.chunks[c].where.token_count;
   }
   {
     const std::scoped_lock lock(mutex_);
     tokens_ready_ = tokens;
     for (std::size_t l = 0; l < layer_units_.size(); ++l) {
-      if (layer_units_[l] == 0) layer_ready_[l] = true;
+      if (layer_units_[l] == 0 && chunk_limit_ == state_.chunks.size()) layer_ready_[l] = true;
     }
   }
   changed_.notify_all();

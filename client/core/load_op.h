@@ -3,6 +3,7 @@
 //
 // Steps (docs/protocol.md, Load):
 //   1. Every part of every chunk that intersects the memory becomes a unit, in the order asked for.
+//      A chunk whose parts do not cover the memory's layers and heads ends the prefix.
 //   2. A unit takes staging memory and reads from its best replica.
 //   3. Pieces are checked; whole tiles go to the work pool, which verifies and decodes them.
 //   4. A unit whose replica fails goes on at the next one at once, for what is still missing.
@@ -61,6 +62,7 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   };
 
   // 1.
+  [[nodiscard]] std::size_t ChunksCovered() const;
   void MakeUnits();
   void AddUnits(std::size_t chunk, std::uint64_t first_token, const Range& layers);
   void AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_token, const Range& layers);

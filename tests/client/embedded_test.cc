@@ -247,6 +247,75 @@ TEST_F(Embedded, ANamedContextIsFoundWithoutTokensAlsoAfterRestart) {
   EXPECT_EQ(client_->LookupContext(*model_, "another", {})->Take().tokens_matched(), 0U);
 }
 
+TEST_F(Embedded, APartThatLeavesOutLayersIsRefusedFromASingleWriter) {
+  Open(Options());
+  TestEngine writer(shape_);
+  auto plan = client_->PlanStore(*model_, tokens_, {});
+  ASSERT_TRUE(plan.has_value());
+  PartShape half;
+  half.layers = {0, 2};
+  PartShape beyond;
+  beyond.layers = {1, 4};
+  for (const PartShape& shape : {half, beyond}) {
+    const auto store = client_->Store(*model_, *plan, shape, writer.kv(), writer.blocks());
+    ASSERT_FALSE(store.has_value());
+    EXPECT_EQ(store.error().code(), Code::kInvalidArgument);
+  }
+}
+
+// Two writers that both say they hold the lower half of the heads: nobody stores the upper one.
+TEST_F(Embedded, TokensWhoseHeadsNobodyStoredAreNotLoaded) {
+  Open(Options());
+  TestEngine writer(shape_);
+  writer.Fill(3);
+  StorePlanOptions options;
+  options.provenance = kExactProvenance;
+  options.part_count = 2;
+  auto plan = client_->PlanStore(*model_, tokens_, options);
+  ASSERT_TRUE(plan.has_value());
+  for (std::uint16_t number = 0; number < 2; ++number) {
+    PartShape shape;
+    shape.number = number;
+    shape.count = 2;
+    shape.kv_heads = {0, 2};
+    auto store = client_->Store(*model_, *plan, shape, writer.kv(), writer.blocks());
+    ASSERT_TRUE(store.has_value());
+    ASSERT_EQ((*store)->Wait().code, Code::kOk);
+  }
+  const LookupResult found = Lookup(tokens_);
+  ASSERT_EQ(found.tokens_matched(), 320U);
+  for (const LoadOrder order : {LoadOrder::kChunkByChunk, LoadOrder::kLayerByLayer}) {
+    TestEngine reader(shape_);
+    reader.Poison();
+    LoadOptions how;
+    how.order = order;
+    auto load = client_->Load(*model_, found, reader.kv(), reader.blocks(), how);
+    ASSERT_TRUE(load.has_value());
+    EXPECT_EQ((*load)->Wait().tokens_loaded, 0U);
+    EXPECT_EQ((*load)->Wait().code, Code::kUnavailable);
+    EXPECT_FALSE((*load)->LayerReady(0));
+  }
+}
+
+TEST_F(Embedded, TokensCanBeSkippedUpToAChunksBeginOnly) {
+  Open(Options());
+  TestEngine writer(shape_);
+  writer.Fill(4);
+  ASSERT_EQ(Store(writer, tokens_).code, Code::kOk);
+  const LookupResult found = Lookup(tokens_);
+  TestEngine reader(shape_);
+  for (const std::uint64_t skip : {1U, 63U, 65U, 319U}) {
+    LoadOptions options;
+    options.skip_tokens = skip;
+    EXPECT_EQ(Load(found, reader, options).code, Code::kInvalidArgument) << skip;
+  }
+  for (const std::uint64_t skip : {0U, 64U, 256U, 320U, 384U}) {
+    LoadOptions options;
+    options.skip_tokens = skip;
+    EXPECT_EQ(Load(found, reader, options).tokens_loaded, 320U) << skip;
+  }
+}
+
 TEST_F(Embedded, ACancelledLoadWritesNothingMore) {
   Open(Options());
   TestEngine writer(shape_);

@@ -252,8 +252,8 @@ class Client {
                                                       const LookupOptions& options) = 0;
 
   // Loads what `found` names into `kv`. `kv`'s maps and `blocks` are copied; the memory they point
-  // to stays until the handle is done. kInvalidArgument if `kv` does not fit the model, or blocks
-  // are too few for the tokens matched.
+  // to stays until the handle is done. kInvalidArgument if `kv` does not fit the model, blocks are
+  // too few for the tokens matched, or skip_tokens ends inside a chunk that was found.
   virtual Result<std::unique_ptr<LoadHandle>> Load(const Model& model, const LookupResult& found,
                                                    const codec::PagedKv& kv,
                                                    const codec::BlockTables& blocks,
@@ -265,7 +265,8 @@ class Client {
                                       const StorePlanOptions& options) = 0;
 
   // Stores one part of what the plan names. `shape` says which share this writer holds (number,
-  // layers, heads); a default PartShape with count 1 means all of the model.
+  // layers, heads); a default PartShape with count 1 means all of the model. kInvalidArgument for a
+  // share that lies outside of the model, or a single writer's that is not all of it.
   virtual Result<std::unique_ptr<StoreHandle>> Store(const Model& model, const StorePlan& plan,
                                                      const PartShape& shape,
                                                      const codec::PagedKv& kv,

@@ -169,7 +169,7 @@ KDN_API void kdn_lookup_close(kdn_lookup* lookup);
 typedef struct kdn_load_options {
   size_t struct_size;
   uint32_t timeout_ms;
-  uint64_t skip_tokens;   /* at the front: the engine has them */
+  uint64_t skip_tokens;   /* at the front: the engine has them; a chunk multiple */
   uint8_t layer_by_layer; /* 0: chunk by chunk from the front */
 } kdn_load_options;
 
