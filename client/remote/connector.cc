@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 namespace kdn::client {
 namespace {
 
-// Two, so that one endpoint that swallows packets does not keep all others waiting.
-constexpr int kThreads = 2;
+constexpr std::size_t kThreadsMax = 8;
 constexpr std::chrono::milliseconds kConnectTimeout{500};
 
 }  // namespace
@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kConnectTimeout{500};
 Connector::Connector(transport::Domain& domain, transport::Identity identity, const Clock& clock,
                      int wake_fd)
     : domain_(domain), identity_(std::move(identity)), clock_(clock), wake_fd_(wake_fd) {
-  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
+  threads_.emplace_back([this] { Run(); });
 }
 
 Connector::~Connector() {
@@ -33,6 +33,13 @@ void Connector::Connect(std::string endpoint) {
   {
     const std::scoped_lock lock(mutex_);
     wanted_.push_back(std::move(endpoint));
+    if (idle_ < wanted_.size() && threads_.size() < kThreadsMax) {
+      try {
+        threads_.emplace_back([this] { Run(); });
+      } catch (const std::system_error&) {
+        // Without another thread it waits for those that are there.
+      }
+    }
   }
   changed_.notify_one();
 }
@@ -47,7 +54,9 @@ void Connector::Run() {
     Outcome outcome;
     {
       std::unique_lock lock(mutex_);
+      ++idle_;
       changed_.wait(lock, [this] { return stopping_ || !wanted_.empty(); });
+      --idle_;
       if (stopping_) return;
       outcome.endpoint = std::move(wanted_.front());
       wanted_.pop_front();
