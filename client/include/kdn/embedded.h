@@ -21,7 +21,6 @@ struct EmbeddedOptions {
 };
 
 // kFailedPrecondition if another process has the folder; kResourceExhausted if there is no memory.
-[[nodiscard]] KDN_API Result<std::unique_ptr<Client>> OpenEmbedded(
-    const EmbeddedOptions& options);
+[[nodiscard]] KDN_API Result<std::unique_ptr<Client>> OpenEmbedded(const EmbeddedOptions& options);
 
 }  // namespace kdn::client
