@@ -190,7 +190,8 @@ Directory::NodeView& Directory::ViewOf(NodeId node) {
 bool Directory::IsCurrent(const Replica& replica) const {
   if (Number(replica.node) == 0 || Number(replica.node) >= nodes_.size()) return false;
   const NodeView& view = nodes_[Number(replica.node)];
-  return replica.report == view.current || replica.report == view.incoming;
+  const auto age = static_cast<std::uint16_t>(view.incoming - replica.report);
+  return age <= static_cast<std::uint16_t>(view.incoming - view.current);
 }
 
 bool Directory::Counts(const Replica& replica) const {

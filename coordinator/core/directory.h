@@ -76,7 +76,8 @@ class Directory {
 
   // Replicas on a node count only while it is alive. A node that was never mentioned is dead.
   void SetAlive(NodeId node, bool alive);
-  // A full report begins: until its end, what was known before goes on to count.
+  // A full report begins: until its end, what was known before goes on to count. One that was
+  // begun before and did not end is given up.
   void BeginReport(NodeId node);
   // What the node was not told to hold since BeginReport() counts no more. No effect without one.
   void EndReport(NodeId node);
@@ -148,7 +149,9 @@ class Directory {
   };
   struct NodeView {
     bool alive = false;
-    std::uint16_t current = 0;  // reports whose entries count; equal outside a report
+    // Entries of the reports from `current` to `incoming` count: of the last that was complete and
+    // of those begun since. Equal outside a report.
+    std::uint16_t current = 0;
     std::uint16_t incoming = 0;
     std::uint16_t last = 0;  // number given out
   };

@@ -66,7 +66,7 @@ class DirectoryModel {
  private:
   struct Node {
     bool alive = false;
-    std::uint64_t current = 0;
+    std::uint64_t current = 0;  // the last complete report
     std::uint64_t incoming = 0;
   };
   struct Told {
@@ -78,7 +78,7 @@ class DirectoryModel {
   bool Counts(NodeId node, std::uint64_t report) const {
     const auto at = nodes_.find(node);
     if (at == nodes_.end() || !at->second.alive) return false;
-    return report == at->second.current || report == at->second.incoming;
+    return report >= at->second.current;
   }
 
   std::map<NodeId, Node> nodes_;

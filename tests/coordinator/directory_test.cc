@@ -147,6 +147,19 @@ TEST_F(DirectoryTest, DuringAFullReportTheOldOneStillCounts) {
   EXPECT_EQ(directory_.size().bytes_stored, 1000U);
 }
 
+TEST_F(DirectoryTest, AReportThatIsBegunAnewStillCountsUntilTheNewOneEnds) {
+  directory_.Apply(kNode, EntryOf(1));
+  directory_.BeginReport(kNode);
+  directory_.Apply(kNode, EntryOf(2));
+  directory_.BeginReport(kNode);
+  directory_.Apply(kNode, EntryOf(3));
+  for (const std::uint64_t number : {1U, 2U, 3U}) EXPECT_TRUE(Has(directory_, number));
+  directory_.EndReport(kNode);
+  EXPECT_FALSE(Has(directory_, 1));
+  EXPECT_FALSE(Has(directory_, 2));
+  EXPECT_TRUE(Has(directory_, 3));
+}
+
 TEST_F(DirectoryTest, AReportNumberThatComesRoundAgainRevivesNothing) {
   directory_.Apply(kNode, EntryOf(1));
   for (int i = 0; i < (1 << 16) + 2; ++i) {
