@@ -64,16 +64,21 @@ void ControlHandler::Obey(const wire::CommitObjectsRequest& request,
                           std::shared_ptr<ControlCall> call) {
   for (std::size_t i = 0; i < request.objects.size(); ++i) {
     const std::uint64_t tag = next_tag_++;
-    commits_.emplace(tag, PendingCommit{call, i});
-    context_.store.Commit(IdOf(request.objects[i].name), request.objects[i].digest, tag);
+    const storage::ObjectId id = IdOf(request.objects[i].name);
+    commits_.emplace(tag, PendingCommit{call, i, id});
+    context_.store.Commit(id, request.objects[i].digest, tag);
   }
 }
 
 void ControlHandler::OnCommit(const storage::Completion& completion) {
   const auto pending = commits_.extract(completion.tag);
   if (pending.empty()) return;
+  auto& [call, object, id] = pending.mapped();
   if (completion.code == Code::kOk) context_.metrics.commits.Add();
-  Settle(*pending.mapped().call, pending.mapped().object, completion.code, completion.on_disk);
+  // A commit that is told again, since its answer was late, gets the answer of the first. Otherwise
+  // a better object is visible instead of this one.
+  const bool told_again = completion.code == Code::kAlreadyExists && Find(id);
+  Settle(*call, object, told_again ? Code::kOk : completion.code, completion.on_disk);
 }
 
 void ControlHandler::Obey(const wire::DropObjectsRequest& request,
@@ -120,9 +125,15 @@ bool ControlHandler::VerifyOne() {
   return true;
 }
 
+std::optional<storage::StoredObject> ControlHandler::Find(const storage::ObjectId& id) const {
+  auto stored = context_.store.Find(id.tenant, id.key, id.part);
+  if (stored && stored->header.put_id != id.put_id) stored.reset();
+  return stored;
+}
+
 LevelSet ControlHandler::OnDisk(const storage::ObjectId& id) const {
-  const auto stored = context_.store.Find(id.tenant, id.key, id.part);
-  return stored && stored->header.put_id == id.put_id ? stored->on_disk : LevelSet{};
+  const auto stored = Find(id);
+  return stored ? stored->on_disk : LevelSet{};
 }
 
 void ControlHandler::Settle(ControlCall& call, std::size_t object, Code code, LevelSet on_disk) {

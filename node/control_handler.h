@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -41,6 +42,7 @@ class ControlHandler {
   struct PendingCommit {
     std::shared_ptr<ControlCall> call;  // shared by the commits of one call
     std::size_t object;
+    storage::ObjectId id;
   };
 
   template <class Request>
@@ -49,6 +51,8 @@ class ControlHandler {
   void Obey(const wire::DropObjectsRequest& request, std::shared_ptr<ControlCall> call);
   void Obey(const wire::VerifyObjectsRequest& request, std::shared_ptr<ControlCall> call);
   [[nodiscard]] Code Drop(const storage::ObjectId& id, LevelSet levels);
+  // What is there of the object; nothing if it is not visible.
+  [[nodiscard]] std::optional<storage::StoredObject> Find(const storage::ObjectId& id) const;
   [[nodiscard]] LevelSet OnDisk(const storage::ObjectId& id) const;
   void Settle(ControlCall& call, std::size_t object, Code code, LevelSet on_disk);
   void Finish(ControlCall& call);

@@ -128,6 +128,9 @@ void Core::FinishRegister(const NodeDescription& node, ReplyId reply, TimePoint 
   membership_.Register(node, now);
   const NodeId id = *membership_.IdOf(node.uuid);
   directory_.SetAlive(id, true);
+  // It may be a new process that has lost what the last one committed, also since that one was
+  // asked for a report it never sent.
+  expected_reports_.erase(id);
   ExpectReport(id);
   actions.answers.push_back({reply, Registered{id, membership_.map()}});
 }
@@ -168,7 +171,12 @@ Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
     directory_.BeginReport(batch.node);
   }
   if (verdict->apply) {
-    for (const wire::InventoryEntry& entry : batch.entries) directory_.Apply(batch.node, entry);
+    for (const wire::InventoryEntry& entry : batch.entries) {
+      directory_.Apply(batch.node, entry);
+      if ((entry.in_dram | entry.on_disk).empty()) {
+        puts_.OnGone(batch.node, {entry.tenant, entry.key, entry.shape.number, entry.put_id});
+      }
+    }
   }
   if (verdict->ends_report) directory_.EndReport(batch.node);
   if (verdict->want_full) ExpectReport(batch.node);
@@ -183,7 +191,10 @@ void Core::OnNodeAnswer(NodeCallId call, Code code, const wire::ObjectCodesRespo
 void Core::Tick(TimePoint now, Actions& actions) {
   const Membership::Changes changes = membership_.Tick(now);
   for (const NodeId node : changes.died) directory_.SetAlive(node, false);
-  for (const NodeId node : changes.forgotten) directory_.Forget(node);
+  for (const NodeId node : changes.forgotten) {
+    directory_.Forget(node);
+    expected_reports_.erase(node);
+  }
   puts_.Tick(now, actions);
   directory_.Sweep(kSweptPerTick);
 }

@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::size_t kNoChunk = static_cast<std::size_t>(-1);
 constexpr std::chrono::milliseconds kGraceOfCommits{1000};
+// A node answers a call once all of it is on disk, so a call has few bytes: what is durable is told
+// soon, and one slow object keeps few others waiting.
+constexpr std::uint64_t kCommitBytesPerCall = 8 * limits::kMiB;
+// With a second or two per call this is longer than any writer waits.
+constexpr int kAskedMax = 30;
 
 std::size_t IndexOf(const wire::Ticket& ticket, const ChunkKey& key) {
   const auto at = std::ranges::find(ticket.keys, key);
@@ -47,6 +52,25 @@ bool Puts::IsConfirmed(const Chunk& chunk) {
       return replica.state == ReplicaState::kConfirmed;
     });
   });
+}
+
+// Whether the parts, of which no two intersect, leave no gap: layers from 0 on, in each of them
+// heads from 0 on. How many there are of each is known to those alone who have the model's spec;
+// layers may differ in heads.
+bool Puts::LeavesNoGap(const Chunk& chunk) {
+  std::uint32_t layer_end = 0;
+  for (const Part& part : chunk.parts) layer_end = std::max(layer_end, part.shape.layers.end());
+  for (std::uint32_t layer = 0; layer < layer_end; ++layer) {
+    std::uint32_t heads = 0;
+    std::uint32_t head_end = 0;
+    for (const Part& part : chunk.parts) {
+      if (layer < part.shape.layers.first || layer >= part.shape.layers.end()) continue;
+      heads += part.shape.kv_heads.count;
+      head_end = std::max(head_end, part.shape.kv_heads.end());
+    }
+    if (heads == 0 || heads != head_end) return false;
+  }
+  return layer_end > 0;
 }
 
 // --- Commit ---
@@ -97,12 +121,14 @@ bool Puts::WasCommitted(TenantId tenant, const wire::Ticket& ticket,
   return !request.objects.empty();
 }
 
-// False if the object cannot be part of this put: another part count, a node that has no ticket, or
-// bytes other than those that were acknowledged before.
+// False if the object cannot be part of this put: another part count, a node that has no ticket,
+// bytes other than those that were acknowledged before, a share of the model that another part has
+// too, or the last part and a share that none has. Then the chunk stays open until its put expires.
 bool Puts::NotePart(Put& put, Chunk& chunk, const wire::PutCommitRequest::Object& object) {
   const PartShape& shape = object.shape;
   if (chunk.state == ChunkState::kFailed || shape.count != put.ticket.part_count ||
-      shape.number >= shape.count || object.acks.empty()) {
+      shape.number >= shape.count || shape.layers.count == 0 || shape.kv_heads.count == 0 ||
+      object.acks.empty()) {
     return false;
   }
   Part& part = chunk.parts[shape.number];
@@ -112,10 +138,21 @@ bool Puts::NotePart(Put& put, Chunk& chunk, const wire::PutCommitRequest::Object
     if (std::ranges::find(put.ticket.nodes, ack.node) == put.ticket.nodes.end()) return false;
   }
   if (!part.known) {
-    part.known = true;
-    part.shape = shape;
-    part.level_bytes = object.level_bytes;
-    part.digest = digest;
+    for (const Part& other : chunk.parts) {
+      if (other.known && other.shape.layers.Intersects(shape.layers) &&
+          other.shape.kv_heads.Intersects(shape.kv_heads)) {
+        return false;
+      }
+    }
+    part = {.known = true,
+            .shape = shape,
+            .level_bytes = object.level_bytes,
+            .digest = digest,
+            .replicas = {}};
+    if (HasAllParts(chunk) && !LeavesNoGap(chunk)) {
+      part = {};
+      return false;
+    }
   }
   for (const wire::ReplicaAck& ack : object.acks) {
     if (std::ranges::find(part.replicas, ack.node, &Replica::node) == part.replicas.end()) {
@@ -126,7 +163,7 @@ bool Puts::NotePart(Put& put, Chunk& chunk, const wire::PutCommitRequest::Object
 }
 
 void Puts::SendCommits(Put& put, Actions& actions) {
-  std::map<NodeId, std::map<std::uint32_t, std::vector<SentObject>>> by_shard;
+  std::map<std::pair<NodeId, std::uint32_t>, std::vector<SentObject>> by_shard;
   for (std::size_t i = 0; i < put.chunks.size(); ++i) {
     Chunk& chunk = put.chunks[i];
     if (chunk.state == ChunkState::kFailed || !HasAllParts(chunk)) continue;
@@ -141,52 +178,68 @@ void Puts::SendCommits(Put& put, Actions& actions) {
         const NodeState& node = *membership_.Find(replica.node);
         const std::uint32_t shard = ShardOfKey(
             put.ticket.keys[i], static_cast<std::uint32_t>(node.description.shards.size()));
-        by_shard[replica.node][shard].push_back({i, number});
+        by_shard[{replica.node, shard}].push_back({i, number});
       }
     }
   }
-  for (const auto& [node, shards] : by_shard) SendCommit(put, node, shards, actions);
+  for (const auto& [at, objects] : by_shard) {
+    SendCommit(put, {put.ticket.put_id, at.first, at.second, {}}, objects, actions);
+  }
   for (std::size_t i = 0; i < put.chunks.size(); ++i) Settle(put, i);
 }
 
-void Puts::SendCommit(Put& put, NodeId node,
-                      const std::map<std::uint32_t, std::vector<SentObject>>& shards,
+void Puts::SendCommit(const Put& put, const SentCommit& to, const std::vector<SentObject>& objects,
                       Actions& actions) {
-  for (const auto& [shard, objects] : shards) {
-    for (std::size_t from = 0; from < objects.size(); from += wire::kObjectsPerRequestMax) {
-      const std::size_t end = std::min(objects.size(), from + wire::kObjectsPerRequestMax);
-      SentCommit sent{put.ticket.put_id, node, {}};
-      wire::CommitObjectsRequest request;
-      request.head.trace = put.trace;
-      request.epoch = epoch_;
-      for (std::size_t i = from; i < end; ++i) {
-        const SentObject& object = objects[i];
-        sent.objects.push_back(object);
-        request.objects.push_back(
-            {.name = {put.ticket.tenant, put.ticket.keys[object.chunk],
-                      static_cast<std::uint16_t>(object.part), put.ticket.put_id},
-             .digest = put.chunks[object.chunk].parts[object.part].digest});
-      }
-      const auto id = static_cast<NodeCallId>(next_call_++);
-      sent_.emplace(id, std::move(sent));
-      actions.calls.push_back({.id = id,
-                               .node = node,
-                               .shard = shard,
-                               .endpoint = membership_.Find(node)->description.shards[shard],
-                               .request = std::move(request)});
+  SentCommit call = to;
+  std::uint64_t call_bytes = 0;
+  for (const SentObject& object : objects) {
+    const std::uint64_t bytes =
+        SumOfLevels(put.chunks[object.chunk].parts[object.part].level_bytes, kAllLevels);
+    const bool full = call_bytes + bytes > kCommitBytesPerCall ||
+                      call.objects.size() >= wire::kObjectsPerRequestMax;
+    if (full && !call.objects.empty()) {
+      Ask(put, std::exchange(call, to), actions);
+      call_bytes = 0;
     }
+    call.objects.push_back(object);
+    call_bytes += bytes;
   }
+  Ask(put, std::move(call), actions);
+}
+
+void Puts::Ask(const Put& put, SentCommit commit, Actions& actions) {
+  ++commit.asked;
+  wire::CommitObjectsRequest request;
+  request.head.trace = put.trace;
+  request.epoch = epoch_;
+  for (const SentObject& object : commit.objects) {
+    request.objects.push_back({.name = {put.ticket.tenant, put.ticket.keys[object.chunk],
+                                        static_cast<std::uint16_t>(object.part), put.ticket.put_id},
+                               .digest = put.chunks[object.chunk].parts[object.part].digest});
+  }
+  const auto id = static_cast<NodeCallId>(next_call_++);
+  actions.calls.push_back(
+      {.id = id,
+       .node = commit.node,
+       .shard = commit.shard,
+       .endpoint = membership_.Find(commit.node)->description.shards[commit.shard],
+       .request = std::move(request)});
+  sent_.emplace(id, std::move(commit));
 }
 
 bool Puts::OnNodeAnswer(NodeCallId call, Code code, const wire::ObjectCodesResponse& codes,
                         Actions& actions) {
   const auto at = sent_.find(call);
   if (at == sent_.end()) return false;
-  const SentCommit sent = std::move(at->second);
+  SentCommit sent = std::move(at->second);
   sent_.erase(at);
   const auto open = puts_.find(sent.put);
   if (open == puts_.end()) return true;
   Put& put = open->second;
+  if (code == Code::kDeadlineExceeded && sent.asked < kAskedMax && HasShard(sent)) {
+    Ask(put, std::move(sent), actions);
+    return true;
+  }
   const bool whole = code == Code::kOk && codes.objects.size() == sent.objects.size();
   for (std::size_t i = 0; i < sent.objects.size(); ++i) {
     const Code said = whole ? codes.objects[i].code : Code::kUnavailable;
@@ -198,14 +251,31 @@ bool Puts::OnNodeAnswer(NodeCallId call, Code code, const wire::ObjectCodesRespo
   return true;
 }
 
+// Whether the node may still answer: it is alive, and has not come back with fewer shards.
+bool Puts::HasShard(const SentCommit& commit) const {
+  return membership_.IsAlive(commit.node) &&
+         commit.shard < membership_.Find(commit.node)->description.shards.size();
+}
+
+void Puts::OnGone(NodeId node, const wire::ObjectName& object) {
+  const auto open = puts_.find(object.put_id);
+  if (open == puts_.end() || open->second.ticket.tenant != object.tenant) return;
+  const std::size_t chunk = IndexOf(open->second.ticket, object.key);
+  if (chunk == kNoChunk || object.part >= open->second.ticket.part_count) return;
+  for (Replica& replica : open->second.chunks[chunk].parts[object.part].replicas) {
+    if (replica.node == node && replica.state == ReplicaState::kSent) replica.gone = true;
+  }
+}
+
 void Puts::OnReplica(Put& put, const SentObject& object, NodeId node, Code code, LevelSet on_disk) {
   Chunk& chunk = put.chunks[object.chunk];
   Part& part = chunk.parts[object.part];
   const auto replica = std::ranges::find(part.replicas, node, &Replica::node);
   if (replica == part.replicas.end()) return;
-  replica->state = code == Code::kOk ? ReplicaState::kConfirmed : ReplicaState::kFailed;
+  const bool has = code == Code::kOk && !replica->gone;
+  replica->state = has ? ReplicaState::kConfirmed : ReplicaState::kFailed;
   replica->on_disk = on_disk;
-  if (code != Code::kOk) return;
+  if (!has) return;
   // The object was just written, so it is in memory; the node's next report corrects this.
   directory_.Apply(node, {.tenant = put.ticket.tenant,
                           .key = put.ticket.keys[object.chunk],
@@ -378,6 +448,7 @@ void Puts::Tick(TimePoint now, Actions& actions) {
       DropChunk(put, i);
     }
     if (abandoned) ++counts_.expired;
+    --open_of_tenant_[put.ticket.tenant];
     puts_.erase(id);
   }
   FlushDrops(actions);

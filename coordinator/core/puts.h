@@ -5,10 +5,12 @@
 //   PutStart:          a put per run of at most 32 chunks: an id, nodes, a ticket
 //
 //   PutCommit:         notes parts; after a chunk's last part CommitObjects goes to every node
-//                      that has one
+//                      that has one, a few MiB a call: a node answers a call once its disk has
+//                      all of it
 //
 //   a node's answer:   the directory learns of the replica; the writer is answered when no answer
-//                      is out
+//                      is out. No answer in time says nothing, so the node is asked again: it may
+//                      have much to write before
 //
 //   PutAbort, expiry:  DropObjects for what is not visible
 //
@@ -42,6 +44,7 @@ struct PutOptions {
   std::uint32_t replicas = 2;
   std::chrono::milliseconds expiry{10000};
   std::size_t puts_open_max = 1U << 16;
+  std::size_t puts_open_per_tenant_max = 1U << 14;  // so that one cannot refuse all others
 };
 
 struct PutCounts {
@@ -72,6 +75,9 @@ class Puts {
   // False if the call was none of this object's.
   bool OnNodeAnswer(NodeCallId call, Code code, const wire::ObjectCodesResponse& codes,
                     Actions& actions);
+  // The node says that it has the object no more. Its answer to the commit may come later, since
+  // the two take different ways.
+  void OnGone(NodeId node, const wire::ObjectName& object);
   void Tick(TimePoint now, Actions& actions);
 
   [[nodiscard]] const PutCounts& counts() const { return counts_; }
@@ -84,6 +90,7 @@ class Puts {
   struct Replica {
     NodeId node{};
     ReplicaState state = ReplicaState::kAcked;
+    bool gone = false;  // before its commit was answered
     LevelSet on_disk;
   };
   struct Part {
@@ -121,7 +128,9 @@ class Puts {
   struct SentCommit {
     PutId put;
     NodeId node{};
+    std::uint32_t shard = 0;
     std::vector<SentObject> objects;
+    int asked = 0;  // how often
   };
   struct BusyKey {
     TenantId tenant{};
@@ -140,8 +149,9 @@ class Puts {
                                   wire::PutCommitResponse& response) const;
   [[nodiscard]] bool NotePart(Put& put, Chunk& chunk, const wire::PutCommitRequest::Object& object);
   void SendCommits(Put& put, Actions& actions);
-  void SendCommit(Put& put, NodeId node,
-                  const std::map<std::uint32_t, std::vector<SentObject>>& shards, Actions& actions);
+  void SendCommit(const Put& put, const SentCommit& to, const std::vector<SentObject>& objects,
+                  Actions& actions);
+  void Ask(const Put& put, SentCommit commit, Actions& actions);
   void OnReplica(Put& put, const SentObject& object, NodeId node, Code code, LevelSet on_disk);
   void Settle(Put& put, std::size_t chunk);
   void AnswerWaiting(Put& put, Actions& actions);
@@ -151,7 +161,9 @@ class Puts {
   void Drop(NodeId node, const wire::ObjectName& object);
   void FlushDrops(Actions& actions);
 
+  [[nodiscard]] bool HasShard(const SentCommit& commit) const;
   [[nodiscard]] static bool HasAllParts(const Chunk& chunk);
+  [[nodiscard]] static bool LeavesNoGap(const Chunk& chunk);
   [[nodiscard]] static bool IsOut(const Chunk& chunk);  // a commit is sent and not answered
   [[nodiscard]] static bool IsConfirmed(const Chunk& chunk);
 
@@ -163,7 +175,8 @@ class Puts {
   Directory& directory_;
   Membership& membership_;
   std::unordered_map<PutId, Put, IdHash> puts_;
-  std::set<std::pair<TimePoint, PutId>> by_expiry_;       // a commit may have put it off since
+  std::set<std::pair<TimePoint, PutId>> by_expiry_;  // a commit may have put it off since
+  std::map<TenantId, std::size_t> open_of_tenant_;
   std::unordered_map<BusyKey, PutId, BusyKeyHash> busy_;  // chunks of open puts, not visible yet
   std::map<NodeCallId, SentCommit> sent_;
   std::map<NodeId, std::vector<wire::ObjectName>> drops_;  // gathered during one call

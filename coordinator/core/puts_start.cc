@@ -74,7 +74,10 @@ class Puts::Starter {
   Put* PutFor(const wire::PutStartRequest::Chunk& chunk) {
     if (chunk.object_bytes_max > limits::kObjectBytesMax) return nullptr;
     if (open_ != nullptr && open_->ticket.keys.size() < wire::kChunksPerTicketMax) return open_;
-    if (puts_.puts_.size() >= puts_.options_.puts_open_max) return nullptr;
+    if (puts_.puts_.size() >= puts_.options_.puts_open_max ||
+        puts_.open_of_tenant_[tenant_] >= puts_.options_.puts_open_per_tenant_max) {
+      return nullptr;
+    }
     Seal();
     const std::vector<NodeId> near = NodesNear(chunk);
     const std::uint32_t replicas = std::min<std::uint32_t>(
@@ -83,6 +86,7 @@ class Puts::Starter {
         puts_.placement_->Place({.first = chunk.key, .near = near, .replicas = replicas},
                                 puts_.membership_.ForPlacement(now_));
     if (nodes.empty()) return nullptr;
+    ++puts_.open_of_tenant_[tenant_];
     const PutId id = MakePutId(puts_.epoch_, puts_.random_);
     const TimePoint expires = now_ + puts_.options_.expiry;
     open_ = &puts_.puts_[id];

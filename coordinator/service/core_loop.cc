@@ -9,7 +9,8 @@ namespace {
 constexpr std::size_t kMailboxTasksMax = 4096;
 constexpr std::size_t kWaitingMax = 4096;
 constexpr std::chrono::milliseconds kTick{100};
-constexpr std::chrono::milliseconds kNodeCallTimeout{1000};
+// After it a commit is asked for again, so it need not be as long as a slow disk takes.
+constexpr std::chrono::milliseconds kNodeCallTimeout{2000};
 
 }  // namespace
 

@@ -106,6 +106,8 @@ class CoreWorld {
       object.key = key;
       object.shape.number = part;
       object.shape.count = part_count;
+      object.shape.layers = {part, 1};
+      object.shape.kv_heads = {0, 2};
       object.level_bytes[static_cast<std::size_t>(Level::kExact)] = 4096;
       for (const NodeId node : nodes) object.acks.push_back({node, DigestOf(key, part)});
       request.objects.push_back(object);
@@ -127,6 +129,13 @@ class CoreWorld {
         codes.objects.resize(commit->objects.size(), {code, Level::kExact});
         core->OnNodeAnswer(call.id, Code::kOk, codes, actions);
       }
+    }
+  }
+
+  // Every CommitObjects that is out ends with `code` and says nothing of its objects.
+  void FailCommitCalls(Code code) {
+    for (const NodeCall& call : std::exchange(actions.calls, {})) {
+      core->OnNodeAnswer(call.id, code, {}, actions);
     }
   }
 

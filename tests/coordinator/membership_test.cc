@@ -135,6 +135,19 @@ TEST_F(MembershipTest, AReportInSeveralBatchesCountsFromItsEnd) {
   EXPECT_EQ(world_.LookupLength({NumberedKey(2), NumberedKey(3)}), 2U);
 }
 
+// It commits a chunk, dies before its first report, and comes back with nothing.
+TEST_F(MembershipTest, WhatANodeLostBeforeItsFirstReportIsForgottenWithTheNextOne) {
+  const NodeId node = world_.AddNode(1);
+  const auto started = world_.core->PutStart(kTestTenant, CoreWorld::Chain(1, 1), world_.now);
+  world_.Commit(CoreWorld::CommitOf(started.grants.at(0), {NumberedKey(1)}, {node}));
+  world_.AnswerCommits();
+  (void)world_.TakeCommitted();
+  EXPECT_EQ(world_.AddNode(1), node);
+  EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 1U);
+  Report(node, 1, {});
+  EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 0U);
+}
+
 TEST_F(MembershipTest, InventoriesAreCompleteWhenAllNodesOfTheLastReignHaveReported) {
   const NodeId first = world_.AddNode(1);
   const NodeId second = world_.AddNode(2);

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
+#include "base/limits.h"
 #include "proto/wire/ticket.h"
 #include "tests/coordinator/core_world.h"
 
@@ -36,6 +38,12 @@ class PutsTest : public testing::Test {
       if (drop != nullptr) drops += drop->objects.size();
     }
     return drops;
+  }
+
+  void HearFromAllNodes() {
+    for (std::uint32_t node = 1; node <= 3; ++node) {
+      ASSERT_TRUE(world_.core->OnBeat({.node = NodeId{node}}, world_.now).has_value());
+    }
   }
 
   CoreWorld world_;
@@ -103,6 +111,164 @@ TEST_F(PutsTest, ACommitThatNoNodeConfirmsFailsAndIsTakenBack) {
   EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 0U);
   EXPECT_EQ(DropsOut(), 2U);
   EXPECT_EQ(VerdictOf(CoreWorld::Chain(1, 1)), PutVerdict::kStore) << "it may be stored again";
+}
+
+TEST_F(PutsTest, LargeObjectsAreCommittedAFewACall) {
+  std::vector<ChunkKey> keys;
+  for (std::uint64_t i = 1; i <= 8; ++i) keys.push_back(NumberedKey(i));
+  const auto grant = Grant(CoreWorld::Chain(1, 8));
+  auto request = CoreWorld::CommitOf(grant, keys, grant.nodes);
+  for (auto& object : request.objects) {
+    object.level_bytes[static_cast<std::size_t>(Level::kExact)] = 3 * limits::kMiB;
+  }
+  world_.Commit(request);
+  std::map<NodeId, std::size_t> objects;
+  for (const NodeCall& call : world_.actions.calls) {
+    const auto& commit = std::get<wire::CommitObjectsRequest>(call.request);
+    EXPECT_GE(commit.objects.size(), 1U);
+    EXPECT_LE(commit.objects.size(), 2U);
+    objects[call.node] += commit.objects.size();
+  }
+  EXPECT_EQ(objects.size(), 2U);
+  for (const auto& [node, count] : objects) EXPECT_EQ(count, 8U);
+  world_.AnswerCommits();
+  for (const auto& object : world_.TakeCommitted().objects) {
+    EXPECT_EQ(object.state, CommitState::kVisible);
+    EXPECT_EQ(object.replicas, 2);
+  }
+}
+
+TEST_F(PutsTest, ANodeThatWritesForLongIsAskedAgainAndNothingIsTakenBack) {
+  const auto grant = Grant(CoreWorld::Chain(1, 1));
+  world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));
+  for (int i = 0; i < 20; ++i) {
+    world_.Advance(milliseconds(2000));
+    HearFromAllNodes();
+    world_.FailCommitCalls(Code::kDeadlineExceeded);
+    EXPECT_TRUE(world_.actions.answers.empty());
+    EXPECT_EQ(DropsOut(), 0U);
+  }
+  EXPECT_EQ(world_.actions.calls.size(), 2U);
+  world_.AnswerCommits();
+  const auto response = world_.TakeCommitted();
+  EXPECT_EQ(response.objects[0].state, CommitState::kVisible);
+  EXPECT_EQ(response.objects[0].replicas, 2);
+  EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 1U);
+}
+
+TEST_F(PutsTest, ANodeThatNeverAnswersIsNotAskedForever) {
+  const auto grant = Grant(CoreWorld::Chain(1, 1));
+  world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));
+  int asked = 0;
+  while (world_.actions.answers.empty()) {
+    ASSERT_LT(++asked, 100);
+    world_.FailCommitCalls(Code::kDeadlineExceeded);
+  }
+  EXPECT_EQ(world_.TakeCommitted().objects[0].state, CommitState::kFailed);
+}
+
+TEST_F(PutsTest, ANodeThatDiesBeforeItAnswersIsNotAskedAgain) {
+  const auto grant = Grant(CoreWorld::Chain(1, 1));
+  world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));
+  world_.Advance(milliseconds(3100));
+  world_.FailCommitCalls(Code::kDeadlineExceeded);
+  EXPECT_EQ(world_.TakeCommitted().objects[0].state, CommitState::kFailed);
+}
+
+TEST_F(PutsTest, WhatANodeSaysIsGoneBeforeItsCommitIsAnsweredIsNoLocation) {
+  const auto grant = Grant(CoreWorld::Chain(1, 1));
+  world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));
+  wire::InventoryEntry gone;
+  gone.tenant = kTestTenant;
+  gone.key = NumberedKey(1);
+  gone.put_id = grant.put_id;
+  ASSERT_TRUE(
+      world_.core
+          ->OnInventory({.node = grant.nodes[0], .sequence = 1, .entries = {gone}}, world_.now)
+          .has_value());
+  world_.AnswerCommits();
+  EXPECT_EQ(world_.TakeCommitted().objects[0].replicas, 1);
+  wire::ChunkLocation location;
+  ASSERT_TRUE(world_.core->directory().Find({.tenant = kTestTenant}, NumberedKey(1), location));
+  ASSERT_EQ(location.parts[0].replicas.size(), 1U);
+  EXPECT_EQ(location.parts[0].replicas[0].node, grant.nodes[1]);
+}
+
+TEST_F(PutsTest, PartsThatOverlapOrLeaveAGapNeverMakeAChunk) {
+  struct Shapes {
+    PartShape first;
+    PartShape second;
+    CommitState state;
+  };
+  const Range all{0, 4};
+  const Shapes cases[] = {
+      {{.layers = {0, 2}, .kv_heads = all},
+       {.layers = {2, 2}, .kv_heads = all},
+       CommitState::kVisible},
+      {{.layers = all, .kv_heads = {2, 2}},
+       {.layers = all, .kv_heads = {0, 2}},
+       CommitState::kVisible},
+      {{.layers = {0, 2}, .kv_heads = {0, 8}},
+       {.layers = {2, 2}, .kv_heads = all},
+       CommitState::kVisible},
+      {{.layers = all, .kv_heads = {0, 2}},
+       {.layers = all, .kv_heads = {0, 2}},
+       CommitState::kFailed},
+      {{.layers = all, .kv_heads = {0, 2}},
+       {.layers = {3, 1}, .kv_heads = {1, 3}},
+       CommitState::kFailed},
+      {{.layers = all, .kv_heads = {0, 2}},
+       {.layers = all, .kv_heads = {3, 1}},
+       CommitState::kFailed},
+      {{.layers = {0, 2}, .kv_heads = all},
+       {.layers = {3, 1}, .kv_heads = all},
+       CommitState::kFailed},
+      {{.layers = {1, 1}, .kv_heads = all},
+       {.layers = {2, 2}, .kv_heads = all},
+       CommitState::kFailed},
+      {{.layers = all, .kv_heads = all}, {.layers = {4, 0}, .kv_heads = all}, CommitState::kFailed},
+  };
+  std::uint64_t number = 100;
+  for (const Shapes& shapes : cases) {
+    SCOPED_TRACE(number);
+    const auto grant = Grant(CoreWorld::Chain(++number, 1, 2));
+    for (const std::uint16_t part : {0, 1}) {
+      auto request = CoreWorld::CommitOf(grant, {NumberedKey(number)}, {grant.nodes[0]}, part, 2);
+      PartShape& shape = request.objects[0].shape;
+      shape = part == 0 ? shapes.first : shapes.second;
+      shape.number = part;
+      shape.count = 2;
+      world_.Commit(request);
+      world_.AnswerCommits();
+      EXPECT_EQ(world_.TakeCommitted().objects[0].state,
+                part == 0 ? CommitState::kPending : shapes.state);
+    }
+    EXPECT_EQ(world_.LookupLength({NumberedKey(number)}),
+              shapes.state == CommitState::kVisible ? 1U : 0U);
+  }
+}
+
+TEST_F(PutsTest, AnOnlyPartThatDoesNotBeginAtTheFirstLayerIsNoChunk) {
+  const auto grant = Grant(CoreWorld::Chain(1, 1));
+  auto request = CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes);
+  request.objects[0].shape.layers = {2, 2};
+  world_.Commit(request);
+  EXPECT_EQ(world_.TakeCommitted().objects[0].state, CommitState::kFailed);
+}
+
+TEST_F(PutsTest, ATenantThatHoldsItsShareOfOpenPutsIsRefusedAndOthersAreNot) {
+  CoreWorld world({.puts = {.puts_open_per_tenant_max = 2}});
+  world.AddNode(1);
+  const auto verdict = [&](TenantId tenant, std::uint64_t first) {
+    return world.core->PutStart(tenant, CoreWorld::Chain(first, 1), world.now).verdicts.at(0);
+  };
+  EXPECT_EQ(verdict(kTestTenant, 1), PutVerdict::kStore);
+  EXPECT_EQ(verdict(kTestTenant, 2), PutVerdict::kStore);
+  EXPECT_EQ(verdict(kTestTenant, 3), PutVerdict::kRefused);
+  EXPECT_EQ(verdict(TenantId{8}, 3), PutVerdict::kStore);
+  world.Advance(milliseconds(10100));
+  ASSERT_TRUE(world.core->OnBeat({.node = NodeId{1}}, world.now).has_value());
+  EXPECT_EQ(verdict(kTestTenant, 3), PutVerdict::kStore);
 }
 
 TEST_F(PutsTest, WhatIsPresentAtThatProvenanceIsNotStoredAgain) {

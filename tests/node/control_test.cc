@@ -79,11 +79,13 @@ TEST(Control, OfANewReignEndsTheOldOneForGood) {
   EXPECT_EQ(again.Send(Order<wire::DropObjectsRequest>(Epoch{6})).code, Code::kFailedPrecondition);
 }
 
-TEST(Control, CommitToldTwiceIsNoError) {
-  NodeWorld world;
+TEST(Control, CommitToldTwiceIsAnsweredAsTheFirst) {
+  NodeWorld world({.write_mode = "write_through"});
   const TestObject object = MakeObject();
   world.Store(object, {0});
-  EXPECT_EQ(world.Commit(0, object).objects.at(0).code, Code::kAlreadyExists);
+  const auto codes = world.Commit(0, object);
+  EXPECT_EQ(codes.objects.at(0).code, Code::kOk);
+  EXPECT_EQ(codes.objects.at(0).on_disk, LevelSet(Level::kExact));
 }
 
 TEST(Control, CommitWithAnotherDigestIsRefused) {

@@ -137,6 +137,8 @@ wire::InventoryEntry SimCluster::EntryOf(const Writer& writer, const ChunkKey& k
   entry.put_id = writer.grant.put_id;
   entry.shape.number = writer.part;
   entry.shape.count = writer.request.part_count;
+  entry.shape.layers = {writer.part, 1};
+  entry.shape.kv_heads = {0, 1};
   entry.token_count = 256;
   entry.provenance = writer.request.provenance;
   entry.level_bytes[static_cast<std::size_t>(Level::kExact)] = 100;

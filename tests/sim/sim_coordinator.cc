@@ -70,7 +70,7 @@ void SimCoordinator::Send(const NodeCall& call) {
       [end = node->second, call](auto answer) { end->OnCall(call, answer); }, milliseconds(1000),
       [this, id = call.id, reign = reign_](std::optional<wire::ObjectCodesResponse> codes) {
         if (reign != reign_ || id == coordinator::NodeCallId{}) return;
-        core_->OnNodeAnswer(id, codes ? Code::kOk : Code::kUnavailable,
+        core_->OnNodeAnswer(id, codes ? Code::kOk : Code::kDeadlineExceeded,
                             codes.value_or(wire::ObjectCodesResponse{}), actions_);
         Act();
       });
