@@ -1,5 +1,6 @@
 // Calls from one shard to shards of other nodes: connections opened when first needed, again after
-// they broke. Connecting may block, so a Worker does it and the mailbox brings the channel back.
+// they broke. Connecting may block, so a Worker does it, for several peers at a time, and the
+// mailbox brings the channel back.
 //
 // Thread-safety: owned by one shard.
 #pragma once
@@ -27,6 +28,7 @@ class Peers {
   static constexpr std::chrono::milliseconds kConnectTimeout{500};
   static constexpr std::chrono::milliseconds kRetryAfter{200};
   static constexpr std::size_t kWaitingMax = 1024;  // calls per peer
+  static constexpr std::size_t kConnectorsMax = 8;
 
   // Called once per call, from Poll(). `response` is valid inside only.
   using Done = std::move_only_function<void(Code code, ConstBytes response)>;
@@ -73,7 +75,7 @@ class Peers {
   std::map<std::string, Peer> peers_;
   std::uint64_t next_tag_ = 1;
   std::vector<std::pair<Done, Code>> failed_;  // to be told in the next Poll()
-  Worker connector_;                           // last: its work uses all of the above
+  Worker connector_{kConnectorsMax};           // last: its work uses all of the above
 };
 
 }  // namespace kdn::node

@@ -4,15 +4,13 @@
 
 namespace kdn::node {
 
-Worker::Worker() : thread_([this] { Run(); }) {}
-
 Worker::~Worker() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_one();
-  thread_.join();
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 bool Worker::Post(Work work) {
@@ -20,6 +18,9 @@ bool Worker::Post(Work work) {
     const std::lock_guard lock(mutex_);
     if (stopping_ || queue_.size() >= kQueueMax) return false;
     queue_.push_back(std::move(work));
+    if (idle_ < queue_.size() && threads_.size() < threads_max_) {
+      threads_.emplace_back([this] { Run(); });
+    }
   }
   changed_.notify_one();
   return true;
@@ -28,7 +29,9 @@ bool Worker::Post(Work work) {
 void Worker::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
+    ++idle_;
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    --idle_;
     if (stopping_) return;
     Work work = std::move(queue_.front());
     queue_.pop_front();

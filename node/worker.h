@@ -1,5 +1,5 @@
-// One thread that does what may block, in order, for threads that may not: connecting, and making
-// an epoch durable.
+// Does what may block, for threads that may not: connecting, and making an epoch durable. One
+// thread unless more are allowed, which are started when they are needed; with one, in order.
 //
 // Thread-safety: safe.
 #pragma once
@@ -10,6 +10,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace kdn::node {
 
@@ -18,7 +19,7 @@ class Worker {
   using Work = std::move_only_function<void()>;
   static constexpr std::size_t kQueueMax = 256;
 
-  Worker();
+  explicit Worker(std::size_t threads_max = 1) : threads_max_(threads_max) {}
   ~Worker();  // finishes what is running, drops what waits
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -29,11 +30,13 @@ class Worker {
  private:
   void Run();
 
+  const std::size_t threads_max_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Work> queue_;  // guarded by mutex_
-  bool stopping_ = false;   // guarded by mutex_
-  std::thread thread_;      // last: it uses all of the above
+  std::deque<Work> queue_;  // guarded by mutex_, like all below
+  std::size_t idle_ = 0;    // threads that wait for work
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;  // never more than threads_max_
 };
 
 }  // namespace kdn::node

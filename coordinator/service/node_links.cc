@@ -9,6 +9,7 @@ namespace {
 constexpr std::size_t kWaitingPerLinkMax = 1024;
 constexpr std::size_t kEventsPerPoll = 64;
 constexpr std::chrono::milliseconds kConnectTimeout{500};
+constexpr std::size_t kConnectorsMax = 32;
 
 }  // namespace
 
@@ -18,16 +19,15 @@ NodeLinks::NodeLinks(transport::Domain& domain, transport::Identity identity, co
       identity_(std::move(identity)),
       clock_(clock),
       log_(log),
-      mailbox_(mailbox),
-      connector_([this] { RunConnector(); }) {}
+      mailbox_(mailbox) {}
 
 NodeLinks::~NodeLinks() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_one();
-  connector_.join();
+  changed_.notify_all();
+  for (std::thread& connector : connectors_) connector.join();
   for (auto& [endpoint, link] : links_) {
     for (Waiting& waiting : link.waiting) waiting.done(Code::kUnavailable, {});
     for (auto& [tag, done] : link.out) done(Code::kUnavailable, {});
@@ -75,6 +75,9 @@ void NodeLinks::Connect(const std::string& endpoint, Link& link) {
   {
     const std::lock_guard lock(mutex_);
     to_connect_.push_back(endpoint);
+    if (idle_connectors_ < to_connect_.size() && connectors_.size() < kConnectorsMax) {
+      connectors_.emplace_back([this] { RunConnector(); });
+    }
   }
   changed_.notify_one();
 }
@@ -84,7 +87,9 @@ void NodeLinks::RunConnector() {
     std::string endpoint;
     {
       std::unique_lock lock(mutex_);
+      ++idle_connectors_;
       changed_.wait(lock, [this] { return stopping_ || !to_connect_.empty(); });
+      --idle_connectors_;
       if (stopping_) return;
       endpoint = std::move(to_connect_.front());
       to_connect_.pop_front();

@@ -1,6 +1,7 @@
 // Channels to the shards of nodes, for what the coordinator tells them. A link is opened when it is
 // first needed and again after it broke; calls wait meanwhile, up to a bound and their deadline.
-// Connecting may block, so it happens on a thread of its own.
+// Connecting may block, so it happens on threads of its own, several at a time: an endpoint that
+// does not answer holds up no other.
 //
 // Thread-safety: owned by the core's thread.
 #pragma once
@@ -72,9 +73,10 @@ class NodeLinks {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::string> to_connect_;  // guarded by mutex_
-  bool stopping_ = false;               // guarded by mutex_
-  std::thread connector_;               // last: it uses all of the above
+  std::deque<std::string> to_connect_;   // guarded by mutex_
+  bool stopping_ = false;                // guarded by mutex_
+  std::size_t idle_connectors_ = 0;      // guarded by mutex_
+  std::vector<std::thread> connectors_;  // started when there is none idle
 };
 
 }  // namespace kdn::coordinator
