@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "proto/kdn/v1/credential.h"
 
 namespace kdn::node {
 namespace {
@@ -82,7 +83,8 @@ Status Node::LearnWhoWeAre(const std::stop_token& stop) {
   if (!cluster_.IsZero()) return {};
   auto cluster = local_->Cluster();
   if (cluster && cluster->IsZero()) {
-    cluster = AskClusterId(config_.coordinator, stop, environment_.log);
+    cluster = AskClusterId(config_.coordinator, v1::CredentialOf(environment_.cluster_secret), stop,
+                           environment_.log);
     if (cluster) KDN_RETURN_IF_ERROR(local_->SetCluster(*cluster));
   }
   if (!cluster) return cluster.error();
@@ -136,7 +138,8 @@ void Node::StartRegistrar() {
                      .dram_bytes = static_cast<std::uint64_t>(config_.dram_mib) * limits::kMiB,
                      .disk_bytes = static_cast<std::uint64_t>(config_.disk_mib_max) * limits::kMiB,
                      .epochs = *epochs_,
-                     .registration = {.state = state_,
+                     .registration = {.credential = v1::CredentialOf(environment_.cluster_secret),
+                                      .state = state_,
                                       .outbox = outbox_,
                                       .ask_shards =
                                           [this] {

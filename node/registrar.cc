@@ -107,6 +107,7 @@ Result<v1::RegisterResponse> Registrar::Register(v1::Membership::Stub& stub) {
     if (stopping_) return Error(Code::kCancelled);
     asking_ = std::make_unique<grpc::ClientContext>();
     asking_->set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    ShowCredential(setup_.registration.credential, *asking_);
     context = asking_.get();
   }
   v1::RegisterResponse response;
@@ -143,8 +144,8 @@ Status Registrar::Join(const v1::RegisterResponse& response) {
   return {};
 }
 
-Result<ClusterId> AskClusterId(const std::string& coordinator, const std::stop_token& stop,
-                               Log& log) {
+Result<ClusterId> AskClusterId(const std::string& coordinator, const std::string& credential,
+                               const std::stop_token& stop, Log& log) {
   std::mutex mutex;
   std::condition_variable_any stopped;
   const auto stub = v1::Admin::NewStub(ChannelTo(coordinator));
@@ -152,6 +153,7 @@ Result<ClusterId> AskClusterId(const std::string& coordinator, const std::stop_t
   while (!stop.stop_requested()) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    ShowCredential(credential, context);
     v1::StatusResponse response;
     const grpc::Status status = stub->Status(&context, {}, &response);
     ByteReader in(AsBytes(response.cluster_id()));

@@ -67,6 +67,7 @@ class Registrar {
 // The id of the cluster that the coordinator serves, asked until it answers; kCancelled once a stop
 // is asked for, a second late at most.
 [[nodiscard]] Result<ClusterId> AskClusterId(const std::string& coordinator,
+                                             const std::string& credential,
                                              const std::stop_token& stop, Log& log);
 
 }  // namespace kdn::node

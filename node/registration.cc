@@ -4,6 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "proto/kdn/v1/credential.h"
+
 namespace kdn::node {
 namespace {
 
@@ -15,6 +17,10 @@ std::vector<std::byte> BytesOf(const std::string& text) {
 }
 
 }  // namespace
+
+void ShowCredential(const std::string& credential, grpc::ClientContext& call) {
+  if (!credential.empty()) call.AddMetadata(v1::kCredentialKey, credential);
+}
 
 wire::NodeMap NodeMapOf(const v1::NodeList& list) {
   wire::NodeMap map;
@@ -47,7 +53,9 @@ Registration::Registration(const RegistrationSetup& setup, v1::Membership::Stub&
       stub_(stub),
       node_id_(joined.node_id()),
       epoch_(joined.epoch()),
-      heard_(setup.clock.Now()) {}
+      heard_(setup.clock.Now()) {
+  ShowCredential(setup_.credential, heartbeat_);
+}
 
 void Registration::BeginFull() {
   if (setup_.outbox.BeginFull()) setup_.ask_shards();
@@ -178,6 +186,7 @@ bool Registration::SendBatch(const InventoryOutbox::Batch& batch) {
     const std::lock_guard lock(mutex_);
     if (ended_) return false;
     inventory_ = std::make_unique<grpc::ClientContext>();
+    ShowCredential(setup_.credential, *inventory_);
     inventory_->set_deadline(std::chrono::system_clock::now() + kInventoryTimeout);
     context = inventory_.get();
   }

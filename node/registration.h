@@ -22,12 +22,16 @@ namespace kdn::node {
 
 // What a registration works on; all outlive it.
 struct RegistrationSetup {
+  std::string credential;  // shown with each call; empty: none
   ClusterState& state;
   InventoryOutbox& outbox;
   std::function<void()> ask_shards;  // for their snapshots
   const Clock& clock;
   Log& log;
 };
+
+// What every call to the coordinator carries (proto/kdn/v1/credential.h).
+void ShowCredential(const std::string& credential, grpc::ClientContext& call);
 
 // The view that a response or beat leads to.
 [[nodiscard]] wire::NodeMap NodeMapOf(const v1::NodeList& list);

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "proto/kdn/v1/credential.h"
+
 namespace kdn::admin {
 namespace {
 
@@ -20,8 +22,11 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint) {
 
 }  // namespace
 
-CoordinatorRpc::CoordinatorRpc(std::string endpoint, std::chrono::milliseconds timeout)
-    : endpoint_(std::move(endpoint)), timeout_(timeout) {
+CoordinatorRpc::CoordinatorRpc(std::string endpoint, ConstBytes cluster_secret,
+                               std::chrono::milliseconds timeout)
+    : endpoint_(std::move(endpoint)),
+      credential_(v1::CredentialOf(cluster_secret)),
+      timeout_(timeout) {
   const auto channel = ChannelTo(endpoint_);
   admin_ = v1::Admin::NewStub(channel);
   contexts_ = v1::Contexts::NewStub(channel);
@@ -35,11 +40,21 @@ Status CoordinatorRpc::StatusOf(const grpc::Status& status) const {
     return Status(code, "no coordinator answers at " + endpoint_ +
                             ". Is it running, and is [admin] grpc its gRPC endpoint?");
   }
+  if (code == Code::kUnauthenticated) {
+    return Status(code, "the coordinator at " + endpoint_ +
+                            " asks for the cluster's secret. Is [admin] cluster_secret_file the "
+                            "file that its daemons have?");
+  }
   return Status(code, status.error_message());
 }
 
 void CoordinatorRpc::Bound(grpc::ClientContext& context) const {
   context.set_deadline(std::chrono::system_clock::now() + timeout_);
+  ShowCredential(context);
+}
+
+void CoordinatorRpc::ShowCredential(grpc::ClientContext& context) const {
+  if (!credential_.empty()) context.AddMetadata(v1::kCredentialKey, credential_);
 }
 
 Result<v1::StatusResponse> CoordinatorRpc::GetStatus() const {
@@ -83,6 +98,7 @@ Status CoordinatorRpc::Verify(
     const v1::VerifyRequest& request,
     const std::function<void(const v1::VerifyProgress&)>& progress) const {
   grpc::ClientContext context;
+  ShowCredential(context);
   const auto reader = admin_->Verify(&context, request);
   v1::VerifyProgress message;
   while (reader->Read(&message)) progress(message);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "kdn/v1/admin.grpc.pb.h"
 #include "kdn/v1/contexts.grpc.pb.h"
@@ -18,7 +19,9 @@ namespace kdn::admin {
 
 class CoordinatorRpc {
  public:
-  CoordinatorRpc(std::string endpoint, std::chrono::milliseconds timeout);
+  // An empty `cluster_secret` shows none: such a cluster asks for none.
+  CoordinatorRpc(std::string endpoint, ConstBytes cluster_secret,
+                 std::chrono::milliseconds timeout);
 
   [[nodiscard]] Result<v1::StatusResponse> GetStatus() const;
   [[nodiscard]] Result<v1::NodesResponse> Nodes() const;
@@ -34,8 +37,10 @@ class CoordinatorRpc {
  private:
   [[nodiscard]] Status StatusOf(const grpc::Status& status) const;
   void Bound(grpc::ClientContext& context) const;
+  void ShowCredential(grpc::ClientContext& context) const;
 
   std::string endpoint_;
+  std::string credential_;
   std::chrono::milliseconds timeout_;
   std::unique_ptr<v1::Admin::Stub> admin_;
   std::unique_ptr<v1::Contexts::Stub> contexts_;

@@ -187,6 +187,7 @@ Status LocalCluster::Save() const {
   std::ostringstream admin;
   admin << "[admin]\ngrpc = " << Quoted(daemons_[0].endpoints[1])
         << "\ncoordinator = " << Quoted(daemons_[0].endpoints[0])
+        << "\ncluster_secret_file = " << Quoted(PathOf("cluster.secret"))
         << "\ntenant_id = 1\naccess_secret_file = " << Quoted(PathOf("access.secret"))
         << "\nchunk_secret_file = " << Quoted(PathOf("chunk.secret")) << "\n";
   return WriteFile(PathOf("kdnctl.toml"), admin.str(), 0644);
@@ -217,7 +218,9 @@ Result<Settings> LocalCluster::settings() const {
 
 Status LocalCluster::WaitAlive(std::uint32_t nodes, std::chrono::milliseconds timeout) const {
   const TimePoint deadline = std::chrono::steady_clock::now() + timeout;
-  const CoordinatorRpc rpc(daemons_[0].endpoints[1], std::chrono::milliseconds(1000));
+  const auto secret = ReadSecretFile(PathOf("cluster.secret"));
+  if (!secret) return secret.error();
+  const CoordinatorRpc rpc(daemons_[0].endpoints[1], *secret, std::chrono::milliseconds(1000));
   for (;;) {
     const auto status = rpc.GetStatus();
     if (status && status->nodes_alive() == nodes && status->inventories_complete()) return {};

@@ -51,7 +51,8 @@ Result<Settings> VerbContext::ReadSettings() const {
 
 Result<CoordinatorRpc> VerbContext::Connect() const {
   KDN_ASSIGN_OR_RETURN(const Settings settings, ReadSettings());
-  return CoordinatorRpc(settings.grpc, std::chrono::milliseconds(settings.timeout_ms));
+  KDN_ASSIGN_OR_RETURN(const std::vector<std::byte> secret, ClusterSecretOf(settings));
+  return CoordinatorRpc(settings.grpc, secret, std::chrono::milliseconds(settings.timeout_ms));
 }
 
 Result<v1::WhereResponse> VerbContext::Where(const std::string& name) const {

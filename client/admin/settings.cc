@@ -12,6 +12,8 @@ ConfigTable TableOf(Settings& settings) {
   table.Text("grpc", &settings.grpc, "host:port of the coordinator's gRPC service");
   table.Text("coordinator", &settings.coordinator,
              "host:port of the coordinator's transport endpoint, for put and get");
+  table.Text("cluster_secret_file", &settings.cluster_secret_file,
+             "file with the secret that all daemons share, for all but put and get; empty: none");
   table.Integer("tenant_id", &settings.tenant_id, 1, INT64_MAX, "the tenant to act for");
   table.Text("access_secret_file", &settings.access_secret_file,
              "file with the tenant's access secret; empty: none, over loopback");
@@ -32,6 +34,11 @@ Result<Settings> ReadSettings(const std::string& path) {
   ConfigTable* const tables[] = {&table};
   if (Status status = ReadConfig(path, tables); !status.ok()) return std::unexpected(status);
   return settings;
+}
+
+Result<std::vector<std::byte>> ClusterSecretOf(const Settings& settings) {
+  if (settings.cluster_secret_file.empty()) return std::vector<std::byte>();
+  return ReadSecretFile(settings.cluster_secret_file);
 }
 
 Result<client::ClientOptions> ClientOptionsOf(const Settings& settings) {

@@ -14,6 +14,7 @@
 #include "coordinator/service/core_loop.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/rpc/admin_service.h"
+#include "coordinator/service/rpc/callers.h"
 #include "coordinator/service/rpc/contexts_service.h"
 #include "coordinator/service/rpc/directory_service.h"
 #include "coordinator/service/rpc/events_service.h"
@@ -75,6 +76,7 @@ struct Coordinator::Impl {
   std::unique_ptr<transport::Domain> domain;
   std::unique_ptr<Credentials> credentials;
   std::unique_ptr<CoreLoop> loop;
+  std::unique_ptr<rpc::Callers> callers;
   std::vector<std::unique_ptr<grpc::Service>> services;
   std::unique_ptr<grpc::Server> grpc;
   std::string grpc_endpoint;
@@ -132,12 +134,14 @@ Status Coordinator::Impl::StartLoop(const CoordinatorConfig& config, const Clock
 }
 
 Status Coordinator::Impl::StartGrpc(const CoordinatorConfig& config) {
+  callers = std::make_unique<rpc::Callers>(secret);
+  services.push_back(std::make_unique<rpc::MembershipService>(*loop, *callers, state.cluster,
+                                                              state.epoch, state.tenants));
+  services.push_back(std::make_unique<rpc::ContextsService>(*loop, *callers));
+  services.push_back(std::make_unique<rpc::DirectoryService>(*loop, *callers));
   services.push_back(
-      std::make_unique<rpc::MembershipService>(*loop, state.cluster, state.epoch, state.tenants));
-  services.push_back(std::make_unique<rpc::ContextsService>(*loop));
-  services.push_back(std::make_unique<rpc::DirectoryService>(*loop));
-  services.push_back(std::make_unique<rpc::AdminService>(*loop, state.cluster, state.epoch));
-  services.push_back(std::make_unique<rpc::EventsService>(*loop));
+      std::make_unique<rpc::AdminService>(*loop, *callers, state.cluster, state.epoch));
+  services.push_back(std::make_unique<rpc::EventsService>(*loop, *callers));
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kGrpcMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

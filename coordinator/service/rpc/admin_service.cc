@@ -51,8 +51,9 @@ void FillStatus(const Core& core, TimePoint now, v1::StatusResponse& out) {
 
 }  // namespace
 
-grpc::Status AdminService::Status(grpc::ServerContext*, const v1::StatusRequest*,
+grpc::Status AdminService::Status(grpc::ServerContext* context, const v1::StatusRequest*,
                                   v1::StatusResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const auto status =
       loop_.Ask<v1::StatusResponse>([this](Core& core) -> Result<v1::StatusResponse> {
         v1::StatusResponse now;
@@ -70,8 +71,9 @@ grpc::Status AdminService::Status(grpc::ServerContext*, const v1::StatusRequest*
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::Nodes(grpc::ServerContext*, const v1::NodesRequest*,
+grpc::Status AdminService::Nodes(grpc::ServerContext* context, const v1::NodesRequest*,
                                  v1::NodesResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const auto nodes = loop_.Ask<v1::NodesResponse>([this](Core& core) -> Result<v1::NodesResponse> {
     v1::NodesResponse all;
     for (const auto& [id, node] : core.membership().nodes()) {
@@ -206,6 +208,7 @@ Result<std::uint64_t> AdminService::CountLostChunks(TenantId tenant, const std::
 
 grpc::Status AdminService::Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                                   grpc::ServerWriter<v1::VerifyProgress>* writer) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const auto selection = SelectionOf(request->tenant_id(), request->context(), {});
   if (!selection) return ToGrpc(selection.error());
   v1::VerifyProgress progress;
@@ -265,6 +268,7 @@ kdn::Status AdminService::DropShare(const Share& share, LevelSet levels, bool dr
 
 grpc::Status AdminService::Drop(grpc::ServerContext* context, const v1::DropRequest* request,
                                 v1::DropResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   Result<std::vector<ChunkKey>> keys = KeysOf(request->chunk_keys());
   const Result<LevelSet> levels = LevelsOf(request->levels());
   if (!keys) return ToGrpc(keys.error());

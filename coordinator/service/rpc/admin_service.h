@@ -8,15 +8,16 @@
 #include <vector>
 
 #include "coordinator/service/core_loop.h"
+#include "coordinator/service/rpc/callers.h"
 #include "kdn/v1/admin.grpc.pb.h"
 
 namespace kdn::coordinator::rpc {
 
 class AdminService final : public v1::Admin::Service {
  public:
-  // `loop` outlives this object.
-  AdminService(CoreLoop& loop, const ClusterId& cluster, Epoch epoch)
-      : loop_(loop), cluster_(cluster), epoch_(epoch) {}
+  // `loop` and `callers` outlive this object.
+  AdminService(CoreLoop& loop, const Callers& callers, const ClusterId& cluster, Epoch epoch)
+      : loop_(loop), callers_(callers), cluster_(cluster), epoch_(epoch) {}
 
   grpc::Status Status(grpc::ServerContext* context, const v1::StatusRequest* request,
                       v1::StatusResponse* response) override;
@@ -50,6 +51,7 @@ class AdminService final : public v1::Admin::Service {
                                       v1::DropResponse& response);
 
   CoreLoop& loop_;
+  const Callers& callers_;
   const ClusterId cluster_;
   const Epoch epoch_;
 };

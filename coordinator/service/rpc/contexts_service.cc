@@ -71,8 +71,9 @@ Result<ContextName> FromToken(const std::string& token, TenantId tenant) {
 
 }  // namespace
 
-grpc::Status ContextsService::Get(grpc::ServerContext*, const v1::GetContextRequest* request,
+grpc::Status ContextsService::Get(grpc::ServerContext* call, const v1::GetContextRequest* request,
                                   v1::Context* response) {
+  if (grpc::Status refused = callers_.Admit(*call); !refused.ok()) return refused;
   const ContextName id{static_cast<TenantId>(request->tenant_id()), request->name()};
   const Result<Context> context = loop_.Ask<Context>([id](Core& core) -> Result<Context> {
     const Context* found = core.contexts().Find(id);
@@ -84,8 +85,10 @@ grpc::Status ContextsService::Get(grpc::ServerContext*, const v1::GetContextRequ
   return grpc::Status::OK;
 }
 
-grpc::Status ContextsService::List(grpc::ServerContext*, const v1::ListContextsRequest* request,
+grpc::Status ContextsService::List(grpc::ServerContext* call,
+                                   const v1::ListContextsRequest* request,
                                    v1::ListContextsResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*call); !refused.ok()) return refused;
   const auto tenant = static_cast<TenantId>(request->tenant_id());
   const std::uint32_t wanted = request->page_size() == 0 ? kPageSizeDefault : request->page_size();
   const std::uint32_t count = std::min(wanted, kPageSizeMax);
@@ -117,8 +120,9 @@ Result<Context> ContextsService::Change(const ContextName& id, const ContextChan
   return std::get<Context>(std::move(decided));
 }
 
-grpc::Status ContextsService::Set(grpc::ServerContext*, const v1::SetContextRequest* request,
+grpc::Status ContextsService::Set(grpc::ServerContext* call, const v1::SetContextRequest* request,
                                   v1::Context* response) {
+  if (grpc::Status refused = callers_.Admit(*call); !refused.ok()) return refused;
   ContextFields fields;
   fields.revision_expected = request->revision_expected();
   for (const std::string& field : request->fields()) {
@@ -134,8 +138,10 @@ grpc::Status ContextsService::Set(grpc::ServerContext*, const v1::SetContextRequ
   return grpc::Status::OK;
 }
 
-grpc::Status ContextsService::Delete(grpc::ServerContext*, const v1::DeleteContextRequest* request,
+grpc::Status ContextsService::Delete(grpc::ServerContext* call,
+                                     const v1::DeleteContextRequest* request,
                                      v1::DeleteContextResponse*) {
+  if (grpc::Status refused = callers_.Admit(*call); !refused.ok()) return refused;
   const ContextName id{static_cast<TenantId>(request->tenant_id()), request->name()};
   const Result<Context> context = Change(id, ContextRemoval{});
   return context ? grpc::Status::OK : ToGrpc(context.error());

@@ -4,14 +4,15 @@
 #pragma once
 
 #include "coordinator/service/core_loop.h"
+#include "coordinator/service/rpc/callers.h"
 #include "kdn/v1/contexts.grpc.pb.h"
 
 namespace kdn::coordinator::rpc {
 
 class ContextsService final : public v1::Contexts::Service {
  public:
-  // `loop` outlives this object.
-  explicit ContextsService(CoreLoop& loop) : loop_(loop) {}
+  // `loop` and `callers` outlive this object.
+  ContextsService(CoreLoop& loop, const Callers& callers) : loop_(loop), callers_(callers) {}
 
   grpc::Status Get(grpc::ServerContext* context, const v1::GetContextRequest* request,
                    v1::Context* response) override;
@@ -26,6 +27,7 @@ class ContextsService final : public v1::Contexts::Service {
   [[nodiscard]] Result<Context> Change(const ContextName& id, const ContextChange& change);
 
   CoreLoop& loop_;
+  const Callers& callers_;
 };
 
 }  // namespace kdn::coordinator::rpc

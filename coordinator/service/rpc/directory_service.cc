@@ -60,6 +60,7 @@ Result<std::vector<ChunkKey>> KeysOfContext(CoreLoop& loop, const ContextName& i
 
 grpc::Status DirectoryService::Where(grpc::ServerContext* context, const v1::WhereRequest* request,
                                      v1::WhereResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const auto tenant = static_cast<TenantId>(request->tenant_id());
   Result<std::vector<ChunkKey>> keys = request->context().empty()
                                            ? KeysOf(request->chunk_keys())
@@ -82,8 +83,9 @@ grpc::Status DirectoryService::Where(grpc::ServerContext* context, const v1::Whe
   return grpc::Status::OK;
 }
 
-grpc::Status DirectoryService::Stats(grpc::ServerContext*, const v1::StatsRequest*,
+grpc::Status DirectoryService::Stats(grpc::ServerContext* context, const v1::StatsRequest*,
                                      v1::StatsResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const auto stats = loop_.Ask<v1::StatsResponse>([](Core& core) -> Result<v1::StatsResponse> {
     v1::StatsResponse now;
     const DirectorySize size = core.directory().size();

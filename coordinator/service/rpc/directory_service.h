@@ -4,14 +4,15 @@
 #pragma once
 
 #include "coordinator/service/core_loop.h"
+#include "coordinator/service/rpc/callers.h"
 #include "kdn/v1/directory.grpc.pb.h"
 
 namespace kdn::coordinator::rpc {
 
 class DirectoryService final : public v1::Directory::Service {
  public:
-  // `loop` outlives this object.
-  explicit DirectoryService(CoreLoop& loop) : loop_(loop) {}
+  // `loop` and `callers` outlive this object.
+  DirectoryService(CoreLoop& loop, const Callers& callers) : loop_(loop), callers_(callers) {}
 
   grpc::Status Where(grpc::ServerContext* context, const v1::WhereRequest* request,
                      v1::WhereResponse* response) override;
@@ -20,6 +21,7 @@ class DirectoryService final : public v1::Directory::Service {
 
  private:
   CoreLoop& loop_;
+  const Callers& callers_;
 };
 
 }  // namespace kdn::coordinator::rpc

@@ -49,6 +49,7 @@ v1::Event EventOf(const SequencedChange& sequenced) {
 
 grpc::Status EventsService::Watch(grpc::ServerContext* context, const v1::WatchRequest* request,
                                   grpc::ServerWriter<v1::Event>* writer) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   // Changes are gathered from before the snapshot is taken: what happens meanwhile is told twice
   // rather than not at all.
   const auto tenant = static_cast<TenantId>(request->tenant_id());

@@ -4,14 +4,15 @@
 #pragma once
 
 #include "coordinator/service/core_loop.h"
+#include "coordinator/service/rpc/callers.h"
 #include "kdn/v1/events.grpc.pb.h"
 
 namespace kdn::coordinator::rpc {
 
 class EventsService final : public v1::Events::Service {
  public:
-  // `loop` outlives this object.
-  explicit EventsService(CoreLoop& loop) : loop_(loop) {}
+  // `loop` and `callers` outlive this object.
+  EventsService(CoreLoop& loop, const Callers& callers) : loop_(loop), callers_(callers) {}
 
   grpc::Status Watch(grpc::ServerContext* context, const v1::WatchRequest* request,
                      grpc::ServerWriter<v1::Event>* writer) override;
@@ -23,6 +24,7 @@ class EventsService final : public v1::Events::Service {
                                    grpc::ServerWriter<v1::Event>& writer);
 
   CoreLoop& loop_;
+  const Callers& callers_;
 };
 
 }  // namespace kdn::coordinator::rpc

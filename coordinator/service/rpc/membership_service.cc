@@ -47,9 +47,10 @@ Result<InventoryBatch> BatchOf(const v1::InventoryRequest& request) {
 
 }  // namespace
 
-MembershipService::MembershipService(CoreLoop& loop, const ClusterId& cluster, Epoch epoch,
+MembershipService::MembershipService(CoreLoop& loop, const Callers& callers,
+                                     const ClusterId& cluster, Epoch epoch,
                                      const std::vector<Tenant>& tenants)
-    : loop_(loop), cluster_(cluster), epoch_(epoch) {
+    : loop_(loop), callers_(callers), cluster_(cluster), epoch_(epoch) {
   for (const Tenant& tenant : tenants) {
     v1::TenantAccess& access = tenants_.emplace_back();
     access.set_tenant_id(static_cast<std::uint64_t>(tenant.id));
@@ -64,8 +65,10 @@ std::uint64_t MembershipService::NowMs() const {
       std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
 }
 
-grpc::Status MembershipService::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
+grpc::Status MembershipService::Register(grpc::ServerContext* context,
+                                         const v1::RegisterRequest* request,
                                          v1::RegisterResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   const Result<NodeDescription> node = DescriptionOf(*request);
   if (!node) return ToGrpc(node.error());
   const Result<CoreLoop::Decided> decided =
@@ -114,7 +117,9 @@ Result<v1::CoordinatorBeat> MembershipService::AnswerTo(const v1::NodeBeat& beat
 }
 
 grpc::Status MembershipService::Heartbeat(
-    grpc::ServerContext*, grpc::ServerReaderWriter<v1::CoordinatorBeat, v1::NodeBeat>* stream) {
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<v1::CoordinatorBeat, v1::NodeBeat>* stream) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   v1::NodeBeat beat;
   while (stream->Read(&beat)) {
     const Result<v1::CoordinatorBeat> answer = AnswerTo(beat);
@@ -124,8 +129,10 @@ grpc::Status MembershipService::Heartbeat(
   return grpc::Status::OK;
 }
 
-grpc::Status MembershipService::Inventory(grpc::ServerContext*, const v1::InventoryRequest* request,
+grpc::Status MembershipService::Inventory(grpc::ServerContext* context,
+                                          const v1::InventoryRequest* request,
                                           v1::InventoryResponse* response) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
   Result<InventoryBatch> batch = BatchOf(*request);
   if (!batch) return ToGrpc(batch.error());
   // Shared with a task that may run after this call has given up.

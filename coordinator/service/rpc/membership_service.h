@@ -7,15 +7,16 @@
 
 #include "coordinator/core/hard_state.h"
 #include "coordinator/service/core_loop.h"
+#include "coordinator/service/rpc/callers.h"
 #include "kdn/v1/membership.grpc.pb.h"
 
 namespace kdn::coordinator::rpc {
 
 class MembershipService final : public v1::Membership::Service {
  public:
-  // `loop` outlives this object. Tenants do not change while a coordinator runs, so their version
-  // is its epoch.
-  MembershipService(CoreLoop& loop, const ClusterId& cluster, Epoch epoch,
+  // `loop` and `callers` outlive this object. Tenants do not change while a coordinator runs, so
+  // their version is its epoch.
+  MembershipService(CoreLoop& loop, const Callers& callers, const ClusterId& cluster, Epoch epoch,
                     const std::vector<Tenant>& tenants);
 
   grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
@@ -31,6 +32,7 @@ class MembershipService final : public v1::Membership::Service {
   [[nodiscard]] std::uint64_t NowMs() const;
 
   CoreLoop& loop_;
+  const Callers& callers_;
   const ClusterId cluster_;
   const Epoch epoch_;
   std::vector<v1::TenantAccess> tenants_;
