@@ -11,6 +11,8 @@ namespace {
 // Large enough that a piece costs little beside its bytes, small enough that decoding the first
 // layers overlaps the arrival of the rest.
 constexpr std::size_t kPieceBytesTarget = limits::kMiB;
+// Between two calls of TakeMissed(). Anybody may ask for what is nowhere.
+constexpr std::size_t kMissedMax = 64;
 
 void EncodeFront(const storage::ReadResult& result, wire::Buffer& out) {
   out.clear();
@@ -137,9 +139,17 @@ void ReadHandler::OnRead(storage::Completion& completion) {
   FinishIfDone(*call);
 }
 
+std::vector<storage::ObjectId> ReadHandler::TakeMissed() {
+  return std::exchange(missed_, {});
+}
+
 void ReadHandler::Fail(ReadCall& call, std::uint32_t item, Code code) {
   call.response.items[item].code = code;
   --call.waiting;
+  if (code == Code::kNotFound && missed_.size() < kMissedMax) {
+    const wire::ReadItem& wanted = call.request.items[item];
+    missed_.push_back({call.exchange->peer().tenant, wanted.key, wanted.part, wanted.put_id});
+  }
   (code == Code::kNotFound ? context_.metrics.misses : context_.metrics.get_errors).Add();
 }
 

@@ -28,6 +28,9 @@ class ReadHandler {
   bool OnAbandoned(transport::Exchange& exchange);
   // What the store reports under a tag of ours.
   void OnRead(storage::Completion& completion);
+  // Objects that readers were sent here for since the last call, and that were not here: whoever
+  // sent them may not know. Bounded; the rest is left out.
+  [[nodiscard]] std::vector<storage::ObjectId> TakeMissed();
 
  private:
   // One object of a call while its memory is leased.
@@ -66,6 +69,7 @@ class ReadHandler {
   std::unordered_map<const transport::Exchange*, std::unique_ptr<ReadCall>> calls_;
   std::unordered_map<std::uint64_t, Pending> pending_;  // by the store's tag
   std::uint64_t next_tag_ = 1;
+  std::vector<storage::ObjectId> missed_;
   wire::Buffer front_;  // header and entries of the object at hand; kept for its memory
 };
 

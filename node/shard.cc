@@ -24,6 +24,17 @@ wire::InventoryEntry EntryOf(const storage::StoredObject& object) {
   return wire::EntryOf(object.header, object.in_dram, object.on_disk);
 }
 
+// Says that the object is gone.
+wire::InventoryEntry EntryOf(const storage::ObjectId& missed) {
+  wire::InventoryEntry entry;
+  entry.tenant = missed.tenant;
+  entry.key = missed.key;
+  entry.put_id = missed.put_id;
+  entry.shape.number = missed.part;
+  entry.shape.count = static_cast<std::uint16_t>(missed.part + 1U);
+  return entry;
+}
+
 }  // namespace
 
 Shard::Shard(const ShardSetup& setup) : setup_(setup) {}
@@ -151,6 +162,12 @@ void Shard::Tick() {
   std::vector<wire::InventoryEntry> entries;
   for (const storage::InventoryChange& change : store_->TakeChanges(overflowed)) {
     entries.push_back(EntryOf(change.object));
+  }
+  // The coordinator may take an object for stored that is not: it is told so again. Not of one that
+  // has become visible since: this would come after its change.
+  for (const storage::ObjectId& missed : reads_->TakeMissed()) {
+    const auto stored = store_->Find(missed.tenant, missed.key, missed.part);
+    if (!stored || stored->header.put_id != missed.put_id) entries.push_back(EntryOf(missed));
   }
   setup_.outbox.AddChanges(setup_.shard, std::move(entries), overflowed);
 }

@@ -5,12 +5,16 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <vector>
 
 #include "kdn/v1/admin.grpc.pb.h"
 #include "kdn/v1/membership.grpc.pb.h"
 #include "node/node.h"
+#include "proto/kdn/v1/credential.h"
+#include "proto/wire/inventory.h"
+#include "tests/node/node_world.h"
 #include "tests/support/temp_dir.h"
 
 namespace kdn::test {
@@ -50,16 +54,26 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
   std::vector<v1::RegisterRequest> registrations;
   std::vector<v1::InventoryRequest> inventories;
   std::size_t beats = 0;
+  std::map<std::string, std::string> shown;  // the credential, by method
 
  private:
-  grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*,
+  // Requires: mutex_ is held.
+  void Note(const char* method, const grpc::ServerContext& context) {
+    const auto credential = context.client_metadata().find(v1::kCredentialKey);
+    if (credential == context.client_metadata().end()) return;
+    shown[method] = std::string(credential->second.data(), credential->second.size());
+  }
+  grpc::Status Status(grpc::ServerContext* context, const v1::StatusRequest*,
                       v1::StatusResponse* response) override {
+    const std::lock_guard lock(mutex_);
+    Note("Status", *context);
     response->set_cluster_id(kCluster);
     return grpc::Status::OK;
   }
-  grpc::Status Register(grpc::ServerContext*, const v1::RegisterRequest* request,
+  grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override {
     const std::lock_guard lock(mutex_);
+    Note("Register", *context);
     registrations.push_back(*request);
     response->set_node_id(7);
     response->set_epoch(epoch);
@@ -72,7 +86,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
     return grpc::Status::OK;
   }
   grpc::Status Heartbeat(
-      grpc::ServerContext*,
+      grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::CoordinatorBeat, v1::NodeBeat>* stream) override {
     v1::NodeBeat beat;
     while (stream->Read(&beat)) {
@@ -80,6 +94,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
       {
         const std::lock_guard lock(mutex_);
         ++beats;
+        Note("Heartbeat", *context);
         answer.set_epoch(epoch);
         answer.set_want_full_inventory(std::exchange(want_full, false));
         changed_.notify_all();
@@ -93,9 +108,10 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
     }
     return grpc::Status::OK;
   }
-  grpc::Status Inventory(grpc::ServerContext*, const v1::InventoryRequest* request,
+  grpc::Status Inventory(grpc::ServerContext* context, const v1::InventoryRequest* request,
                          v1::InventoryResponse*) override {
     const std::lock_guard lock(mutex_);
+    Note("Inventory", *context);
     inventories.push_back(*request);
     changed_.notify_all();
     return grpc::Status::OK;
@@ -115,8 +131,11 @@ class Registrar : public testing::Test {
     config.coordinator = coordinator_.endpoint();
     config.write_mode = "dram_only";
     config.dram_mib = 4;
-    auto node = node::Node::Open(
-        config, {.clock = clock_, .random = random_, .log = log_, .registry = registry_});
+    auto node = node::Node::Open(config, {.clock = clock_,
+                                          .random = random_,
+                                          .log = log_,
+                                          .registry = registry_,
+                                          .cluster_secret = secret_});
     ASSERT_TRUE(node) << node.error().ToString();
     node_ = *std::move(node);
   }
@@ -127,8 +146,58 @@ class Registrar : public testing::Test {
   SystemRandom random_;
   NullLog log_;
   MetricRegistry registry_;
+  std::vector<std::byte> secret_;
   std::unique_ptr<node::Node> node_;
 };
+
+TEST_F(Registrar, ShowsThatItKnowsTheClustersSecretWithEveryCall) {
+  secret_.assign(32, std::byte{7});
+  Open();
+  coordinator_.Await([&](const auto& told) { return told.beats > 0 && !told.inventories.empty(); });
+  coordinator_.Change([&](const SpokenCoordinator& told) {
+    const std::string credential = v1::CredentialOf(secret_);
+    const std::map<std::string, std::string> all = {{"Status", credential},
+                                                    {"Register", credential},
+                                                    {"Heartbeat", credential},
+                                                    {"Inventory", credential}};
+    EXPECT_EQ(told.shown, all);
+  });
+}
+
+// The coordinator sent the reader, so it takes the object for stored.
+TEST_F(Registrar, TellsThatWhatAReaderDidNotFindIsGone) {
+  Open();
+  coordinator_.Await([](const auto& told) { return !told.inventories.empty(); });
+  auto domain = *transport::OpenDomain({.connections = 1}, clock_, random_, log_);
+  transport::Identity reader{.cluster = node_->cluster(),
+                             .tenant = TenantId{4},
+                             .peer = RandomId<PeerId>(random_),
+                             .host = {},
+                             .scheme = transport::HelloScheme::kHmac};
+  const ConstBytes secret = AsBytes(std::string_view("secret"));
+  reader.secret.assign(secret.begin(), secret.end());
+  // The node hears of the tenant with a beat.
+  Result<std::unique_ptr<transport::Channel>> channel = Error(Code::kUnavailable);
+  while (!channel) {
+    channel =
+        domain->Connect(node_->endpoints()[0], reader, clock_.Now() + std::chrono::seconds(5));
+  }
+  TestClient client(*std::move(channel), *domain);
+  const TestObject object = MakeObject();
+  EXPECT_EQ(ReadOne(client, WholeOf(object)).item.code, Code::kNotFound);
+  coordinator_.Await([](const auto& told) { return told.inventories.size() == 2; });
+  coordinator_.Change([&](const SpokenCoordinator& told) {
+    EXPECT_FALSE(told.inventories[1].full());
+    ByteReader in(AsBytes(told.inventories[1].entries()));
+    const auto entry = wire::InventoryEntry::Decode(in);
+    ASSERT_TRUE(in.AtEnd());
+    EXPECT_EQ(entry.tenant, TenantId{4});
+    EXPECT_EQ(entry.key, object.header.key);
+    EXPECT_EQ(entry.put_id, object.header.put_id);
+    EXPECT_EQ(entry.shape.number, object.header.part.number);
+    EXPECT_TRUE((entry.in_dram | entry.on_disk).empty());
+  });
+}
 
 TEST_F(Registrar, LearnsTheClusterAndTellsWhereItsShardsAre) {
   Open();
