@@ -1,5 +1,6 @@
 // How a store sends objects, commits them, and names the context.
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/limits.h"
@@ -11,6 +12,9 @@ namespace {
 
 // Small enough that a replica forwards one piece while the next arrives.
 constexpr std::size_t kPieceBytes = 1 * limits::kMiB;
+// A commit is answered once the nodes' disks have its bytes: slow ones still do this, several nodes
+// to a disk.
+constexpr std::size_t kCommitBytesPerMs = 16'000;
 
 }  // namespace
 
@@ -131,6 +135,7 @@ void StoreOp::Commit(std::size_t grant) {
   request.head.trace = trace_;
   request.ticket = plan_.grants[grant].ticket;
   std::vector<std::size_t> committed;
+  std::size_t bytes = 0;
   for (const std::size_t index : grants_[grant].objects) {
     const Object& object = objects_[index];
     if (object.acks.empty()) {
@@ -139,6 +144,7 @@ void StoreOp::Commit(std::size_t grant) {
     }
     request.objects.push_back({object.header.key, shape_, object.header.level_bytes, object.acks});
     committed.push_back(index);
+    bytes += object.size_bytes;
   }
   if (committed.empty()) {
     Abort(grant);
@@ -147,7 +153,8 @@ void StoreOp::Commit(std::size_t grant) {
   }
   CallRequest call;
   request.Encode(call.request);
-  call.deadline = CallDeadline();
+  const std::chrono::milliseconds writing(bytes / kCommitBytesPerMs);
+  call.deadline = std::min(deadline_, CallDeadline() + writing);
   call.done = [self = shared_from_this(), committed](Code code, ConstBytes response) {
     self->OnCommitted(committed, code, response);
   };
