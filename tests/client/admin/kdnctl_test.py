@@ -190,6 +190,22 @@ class Kdnctl(unittest.TestCase):
         self.assertEqual(self.ctl("cluster", "down").returncode, 0)
         self.assertEqual(self.ctl("get", "one").returncode, NO_ANSWER)
 
+    def test_what_an_operator_may_do_asks_for_the_clusters_secret(self):
+        self.up()
+        self.told("put", str(self.file), "--name", "one")
+        settings = (Path(self.cluster) / "kdnctl.toml").read_text()
+        other = Path(self.folder.name) / "other.toml"
+        wrong_secret = Path(self.folder.name) / "wrong.secret"
+        wrong_secret.write_text("00" * 32)
+        for secret in ["", str(wrong_secret)]:
+            other.write_text(re.sub(r"(?m)^cluster_secret_file = .*",
+                                    f'cluster_secret_file = "{secret}"', settings))
+            for verb in [["status"], ["nodes"], ["contexts"], ["where", "one"], ["verify"]]:
+                done = run("--config", str(other), *verb)
+                self.assertNotEqual(done.returncode, 0, (secret, verb))
+                self.assertIn(b"cluster_secret_file", done.stderr)
+            self.assertEqual(run("--config", str(other), "get", "one").stdout, self.content)
+
     def test_errors_have_their_exit_codes_and_go_to_standard_error(self):
         for arguments in [["teleport"], ["--output", "xml", "status"], ["get"],
                           ["put", self.folder.name], ["status"], ["--config", "/none", "status"]]:
