@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kSocketBufferBytes = 4 << 20;
 constexpr int kBacklog = 512;
+constexpr int kVanishedAfterMs = 15'000;
 
 template <class T>
 bool SetOption(int fd, int level, int name, const T& value) {
@@ -57,7 +58,9 @@ std::string Address::ToString() const {
   return "[" + std::string(text) + "]:" + std::to_string(ntohs(v6.sin6_port));
 }
 
-Result<Address> Resolve(std::string_view endpoint) {
+namespace {
+
+Result<Address> ResolveWith(std::string_view endpoint, int flags) {
   const std::size_t colon = endpoint.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == endpoint.size()) {
     return Error(Code::kInvalidArgument,
@@ -73,10 +76,14 @@ Result<Address> Resolve(std::string_view endpoint) {
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
+  hints.ai_flags = AI_NUMERICSERV | flags;
   addrinfo* found = nullptr;
   const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (failed != 0) return Error(Code::kUnavailable, host + ": " + gai_strerror(failed));
+  if (failed != 0) {
+    const bool is_name = failed == EAI_NONAME && (flags & AI_NUMERICHOST) != 0;
+    return Error(is_name ? Code::kNotFound : Code::kUnavailable,
+                 host + ": " + gai_strerror(failed));
+  }
   Address address;
   address.size = found->ai_addrlen;
   std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
@@ -84,11 +91,23 @@ Result<Address> Resolve(std::string_view endpoint) {
   return address;
 }
 
+}  // namespace
+
+Result<Address> Resolve(std::string_view endpoint) {
+  return ResolveWith(endpoint, 0);
+}
+
+Result<Address> ResolveNumeric(std::string_view endpoint) {
+  return ResolveWith(endpoint, AI_NUMERICHOST);
+}
+
 Status Tune(int fd, const SocketOptions& options) {
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   EnlargeBuffer(fd, SO_SNDBUFFORCE);
   EnlargeBuffer(fd, SO_RCVBUFFORCE);
   // A peer whose machine vanished says nothing; without these its connection would stay for hours.
+  // The first bounds how long what was sent may stay unacknowledged, the others are for idle ones.
+  SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kVanishedAfterMs);
   SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);

@@ -26,8 +26,11 @@ struct Address {
 };
 
 // Reads "host:port"; the host may be a name, an IPv4 address or an IPv6 address in brackets.
-// kInvalidArgument for anything else, kUnavailable if the name does not resolve. May block on DNS.
+// kInvalidArgument for anything else, kUnavailable if the name does not resolve. May block on DNS,
+// without a bound: who has a deadline asks a Resolver.
 [[nodiscard]] Result<Address> Resolve(std::string_view endpoint);
+// The same for a host in numbers; never blocks. kNotFound for a name.
+[[nodiscard]] Result<Address> ResolveNumeric(std::string_view endpoint);
 
 struct SocketOptions {
   std::string congestion_control;  // empty: the system's

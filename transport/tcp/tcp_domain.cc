@@ -12,6 +12,7 @@
 
 #include "transport/hello.h"
 #include "transport/regions.h"
+#include "transport/tcp/resolver.h"
 #include "transport/tcp/socket.h"
 #include "transport/tcp/tcp_channel.h"
 #include "transport/tcp/tcp_server.h"
@@ -90,11 +91,12 @@ class TcpDomain final : public Domain, public NonceSource {
   std::mutex random_mutex_;
   Log& log_;
   RegionTable regions_;
+  Resolver resolver_{[](const std::string& endpoint) { return Resolve(endpoint); }};
 };
 
 Result<std::unique_ptr<Channel>> TcpDomain::Connect(std::string_view endpoint,
                                                     const Identity& identity, TimePoint deadline) {
-  KDN_ASSIGN_OR_RETURN(const Address address, Resolve(endpoint));
+  KDN_ASSIGN_OR_RETURN(const Address address, resolver_.Resolve(endpoint, clock_, deadline));
   if (Status plain = CheckPlaintext(address, options_.insecure); !plain.ok()) {
     return std::unexpected(plain);
   }
