@@ -28,6 +28,9 @@
 
 namespace kdn::transport {
 
+// No call lives longer, whatever its deadline: a peer cannot make another hold on to memory for it.
+inline constexpr std::chrono::seconds kCallTimeMax{60};
+
 struct Call {
   std::uint64_t tag = 0;  // returned in every Event; unique among the channel's calls
   ConstBytes request;     // at most limits::kRequestBytesMax; copied by Submit()
@@ -55,8 +58,9 @@ class Channel {
 
   // Starts the call, or none of it. kResourceExhausted means that the queue is full: Poll() and try
   // again. kUnavailable: the peer is gone; open another channel. A call that was started yields
-  // exactly one kDone, also when the peer dies, and at the latest at its deadline; after that event
-  // its bulk memory is not touched again. Requires: bulk memory is registered with the domain.
+  // exactly one kDone, also when the peer dies, and at the latest at its deadline or kCallTimeMax
+  // from now; after that event its bulk memory is not touched again. Requires: bulk memory is
+  // registered with the domain.
   virtual Status Submit(const Call& call) = 0;
 
   // Ends the call early unless it has ended: its kDone, of kCancelled, comes within 10 ms.
@@ -130,7 +134,8 @@ class Service {
   // every SendPiece() and ReceivePiece(), also when the caller is gone. `call` may be finished and
   // destroyed in it.
   virtual void OnMoved(Exchange& call, std::uint32_t piece, Code code) = 0;
-  // The caller cancelled, ran out of time or died, or the Server is being destroyed. Pieces in
+  // The caller cancelled, ran out of time, took nothing of what is sent to it for long, or died, or
+  // the Server is being destroyed. Pieces in
   // flight report OnMoved() after it, unless the call is destroyed here; Finish() has no effect any
   // more. Calls that are already finished get no OnAbandoned().
   virtual void OnAbandoned(Exchange& call) = 0;
@@ -184,9 +189,10 @@ class Domain {
   virtual Status Register(const MemoryRegion& region) = 0;
   virtual Status Unregister(const std::byte* address) = 0;
 
-  // kUnavailable if nothing answers at `endpoint` by then, kUnauthenticated or kFailedPrecondition
-  // if the peer refuses the Hello. The only call that may block; over TCP, another thread must be
-  // polling the server meanwhile.
+  // kUnavailable if nothing answers at `endpoint` by then, or its name is not found by then;
+  // kUnauthenticated or kFailedPrecondition if the peer refuses the Hello. The only call that may
+  // block, and not beyond `deadline`; over TCP, another thread must be polling the server
+  // meanwhile.
   [[nodiscard]] virtual Result<std::unique_ptr<Channel>> Connect(std::string_view endpoint,
                                                                  const Identity& identity,
                                                                  TimePoint deadline) = 0;

@@ -161,5 +161,41 @@ TEST(WarmConnection, CallsAllocateNothing) {
   EXPECT_EQ(AllocatedBytes(), before);
 }
 
+// The other end reads nothing: once the socket is full, requests wait here until they are given up.
+TEST(BlockedConnection, CallsThatAreGivenUpLeaveNothingBehind) {
+  SteadyClock clock;
+  SystemRandom random;
+  NullLog log;
+  const TestAuthenticator authenticator;
+  const auto domain = *OpenDomain({.connections = 1}, clock, random, log);
+  RawListener listener;
+  std::unique_ptr<Channel> channel;
+  const TimePoint deadline = clock.Now() + std::chrono::seconds(50);
+  std::thread connecting(
+      [&] { channel = *domain->Connect(listener.endpoint(), ClientIdentity(), deadline); });
+  RawPeer peer = listener.Accept();
+  peer.AnswerHello(authenticator);
+  connecting.join();
+  const std::vector<std::byte> large(limits::kRequestBytesMax);
+  Call call;
+  call.request = large;
+  call.deadline = deadline;
+  for (call.tag = 0; call.tag < 100; ++call.tag) ASSERT_TRUE(channel->Submit(call).ok());
+
+  call.request = AsBytes("small");
+  std::array<Event, 8> events;
+  const auto give_up_some = [&] {
+    for (int i = 0; i < 5000; ++i) {
+      ASSERT_TRUE(channel->Submit(call).ok());
+      channel->Cancel(call.tag);
+      ASSERT_EQ(channel->Poll(events), 1U);
+    }
+  };
+  give_up_some();
+  const std::size_t before = AllocatedBytes();
+  give_up_some();
+  EXPECT_EQ(AllocatedBytes(), before);
+}
+
 }  // namespace
 }  // namespace kdn::transport::test

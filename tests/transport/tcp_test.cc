@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -323,6 +324,22 @@ TEST(Tcp, PlaintextOffLoopbackMustBeAskedFor) {
                                               authenticator));
   EXPECT_EQ(insecure.Connect("192.0.2.1:7400", ClientIdentity()).error().code(),
             Code::kFailedPrecondition);
+}
+
+TEST(Tcp, AVanishedMachineIsNoticedInSeconds) {
+  World world("tcp", {.connections = 1});
+  TestAuthenticator authenticator;
+  TestService service;
+  ServerThread server(world.server_domain(), service, authenticator);
+  const Client client(*world.Connect(server.endpoint(), ClientIdentity()));
+  const std::vector<int> sockets = SocketsTo(server.endpoint());
+  ASSERT_EQ(sockets.size(), 1U);
+  int ms = 0;
+  socklen_t size = sizeof(ms);
+  // What is unacknowledged so long is lost; keepalive does not run while anything is.
+  ASSERT_EQ(getsockopt(sockets[0], IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &size), 0);
+  EXPECT_GT(ms, 0);
+  EXPECT_LE(ms, 20'000);
 }
 
 TEST(Tcp, NobodyThereIsUnavailable) {

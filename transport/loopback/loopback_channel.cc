@@ -28,7 +28,7 @@ LoopbackChannel::~LoopbackChannel() {
 
 Status LoopbackChannel::Fill(SharedCall& to, const Call& from) {
   to.tag = from.tag;
-  to.deadline = from.deadline;
+  to.deadline = std::min(from.deadline, clock_.Now() + kCallTimeMax);
   to.request.assign(from.request.begin(), from.request.end());
   to.window = from.receive_bulk;
   for (const ConstBytes bytes : from.send_bulk) {
@@ -57,8 +57,8 @@ Status LoopbackChannel::Submit(const Call& call) {
     UnpinAll(shared->pins);
     return Status(Code::kUnavailable);
   }
+  timer_.WakeAt(shared->deadline, clock_.Now());
   open_.push_back(std::move(shared));
-  timer_.WakeAt(call.deadline, clock_.Now());
   return Status();
 }
 

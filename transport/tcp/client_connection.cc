@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::size_t kReadBudgetBytes = 4 * limits::kMiB;
 constexpr std::size_t kSendBudgetBytes = 4 * limits::kMiB;
+// A peer is given up once it was silent for so many deadlines and so long.
+constexpr std::uint32_t kOverdueMax = 3;
+constexpr std::chrono::milliseconds kSilenceMax{1000};
 
 }  // namespace
 
@@ -73,6 +76,21 @@ void ClientConnection::Break() {
     call->response.Resize(0);
     calls_.End(call, Code::kUnavailable);
   }
+}
+
+void ClientConnection::NoteOverdue(TimePoint now) {
+  if (overdue_ == 0 || overdue_bytes_ != inbox_.bytes_received()) {
+    overdue_ = 0;
+    overdue_since_ = now;
+    overdue_bytes_ = inbox_.bytes_received();
+  }
+  ++overdue_;
+}
+
+bool ClientConnection::IsSilent(TimePoint now) const {
+  // While it is stalled, it is this end that does not read.
+  return alive() && !stalled_ && overdue_ >= kOverdueMax && now - overdue_since_ >= kSilenceMax &&
+         overdue_bytes_ == inbox_.bytes_received();
 }
 
 void ClientConnection::Flush() {

@@ -35,6 +35,11 @@ class ClientConnection final : public InboxHandler {
   void Read();
   // Ends every call and closes.
   void Break();
+  // A call has been stopped at its deadline.
+  void NoteOverdue(TimePoint now);
+  // Whether the peer has let several deadlines pass, over a second and more, and in all that time
+  // said not a byte: one that lives says at a deadline at least that it was missed.
+  [[nodiscard]] bool IsSilent(TimePoint now) const;
 
   // What the channel waits for on its behalf.
   [[nodiscard]] bool wants_read() const { return !stalled_; }
@@ -67,6 +72,11 @@ class ClientConnection final : public InboxHandler {
   std::size_t open_windows_ = 0;
   bool blocked_ = false;
   bool stalled_ = false;
+  // Calls that ended at their deadline since the last byte came: how many, since when, and how many
+  // bytes had come by then.
+  std::uint32_t overdue_ = 0;
+  TimePoint overdue_since_{};
+  std::uint64_t overdue_bytes_ = 0;
 };
 
 }  // namespace kdn::transport::tcp

@@ -134,6 +134,7 @@ ReadResult Inbox::Read(int fd, std::size_t budget, InboxHandler& handler) {
     }
     const auto got = static_cast<std::size_t>(result);
     taken += got;
+    bytes_received_ += got;
     const std::size_t of_body = std::min(got, body_left_);
     Landed(of_body);
     end_ += got - of_body;

@@ -74,6 +74,9 @@ class Inbox {
   // is copied.
   void ExpectBulk(bool expect) { expect_bulk_ = expect; }
 
+  // In all, so far.
+  [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
+
  private:
   static constexpr std::size_t kBufferBytes = 32 * limits::kKiB;
   static constexpr std::size_t kReadAheadBytes = 512;   // behind a body
@@ -91,6 +94,7 @@ class Inbox {
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   bool expect_bulk_ = false;
+  std::uint64_t bytes_received_ = 0;
   // The frame at hand, while its body is incomplete.
   FrameHeader header_;
   FrameBytes header_bytes_{};

@@ -31,17 +31,17 @@ void Outbox::Recycle(OutPiece* piece) {
 }
 
 void Outbox::Push(const FrameHeader& header, ConstBytes body, OutSink* sink) {
-  queue_.push_back({header, body, sink, false});
+  queue_.push_back({header, body, sink});
 }
 
 bool Outbox::TakeBack(const OutSink* sink) {
-  for (std::size_t i = queue_next_; i < queue_.size(); ++i) {
-    if (queue_[i].sink != sink || queue_[i].taken_back) continue;
-    queue_[i].taken_back = true;
-    queue_[i].sink = nullptr;
-    return true;
-  }
-  return false;
+  // It leaves nothing behind: a peer that takes nothing any more would let such remains pile up.
+  const auto begin = queue_.begin() + static_cast<std::ptrdiff_t>(queue_next_);
+  const auto found = std::find_if(begin, queue_.end(),
+                                  [sink](const Message& message) { return message.sink == sink; });
+  if (found == queue_.end()) return false;
+  queue_.erase(found);
+  return true;
 }
 
 void Outbox::DropMessages() {
@@ -164,8 +164,7 @@ void Outbox::FillBatch() {
            batch_bytes_ < kBatchBytes;
   };
   while (queue_next_ < queue_.size() && has_room()) {
-    const Message& message = queue_[queue_next_++];
-    if (!message.taken_back) LayMessage(message);
+    LayMessage(queue_[queue_next_++]);
   }
   if (queue_next_ == queue_.size()) {
     queue_.clear();
@@ -207,6 +206,7 @@ FlushResult Outbox::Flush(int fd, std::size_t budget) {
 }
 
 void Outbox::Advance(std::size_t sent) {
+  bytes_sent_ += sent;
   frame_sent_ += sent;
   while (vector_next_ < vector_count_) {
     iovec& vector = vectors_[vector_next_];

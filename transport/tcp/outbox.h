@@ -67,7 +67,7 @@ class Outbox {
 
   // Queues a message. `body` stays until sink->OnMessageOut(); without a sink it is empty.
   void Push(const FrameHeader& header, ConstBytes body, OutSink* sink);
-  // Takes a queued message back; false if it is being sent already.
+  // Takes a queued message back, as if it had never been pushed; false if it is being sent already.
   [[nodiscard]] bool TakeBack(const OutSink* sink);
 
   // Queues the bytes [skip, skip + size) of `from` as a piece of the stream's call.
@@ -86,6 +86,8 @@ class Outbox {
     return BatchDone() && queue_.empty() && ready_head_ == nullptr;
   }
   [[nodiscard]] std::size_t queued_messages() const { return queue_.size() - queue_next_; }
+  // That a socket has taken so far, in all.
+  [[nodiscard]] std::uint64_t bytes_sent() const { return bytes_sent_; }
 
  private:
   static constexpr std::size_t kVectorsMax = 96;
@@ -96,7 +98,6 @@ class Outbox {
     FrameHeader header;
     ConstBytes body;
     OutSink* sink;
-    bool taken_back;
   };
   // One frame of the batch: its vectors, and whom to tell when they are out.
   struct Frame {
@@ -123,6 +124,7 @@ class Outbox {
   void Recycle(OutPiece* piece);
 
   void* zeros_;
+  std::uint64_t bytes_sent_ = 0;
   std::vector<Message> queue_;
   std::size_t queue_next_ = 0;
   OutStream* ready_head_ = nullptr;

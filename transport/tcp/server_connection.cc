@@ -15,6 +15,8 @@ constexpr std::size_t kSendBudgetBytes = 4 * limits::kMiB;
 constexpr std::size_t kQueuedMessagesMax = std::size_t{2} * kCallSlots;
 // Of requests that are not answered yet; what goes beyond is told to come back later.
 constexpr std::size_t kRequestBytesOpenMax = 32 * limits::kMiB;
+// A peer that takes nothing of what is sent to it for so long holds memory that others need.
+constexpr std::chrono::seconds kSendStallMax{10};
 
 }  // namespace
 
@@ -75,12 +77,17 @@ void ServerConnection::Read() {
 
 void ServerConnection::Flush() {
   if (!alive() || !ready() || blocked_) return;
+  const std::uint64_t sent_before = link_->outbox.bytes_sent();
   switch (link_->outbox.Flush(fd_.get(), kSendBudgetBytes)) {
     case FlushResult::kIdle:
+      send_deadline_ = TimePoint::max();
       break;
     case FlushResult::kBlocked:
     case FlushResult::kMore:
       blocked_ = true;
+      if (link_->outbox.bytes_sent() != sent_before || send_deadline_ == TimePoint::max()) {
+        send_deadline_ = host_.Now() + kSendStallMax;
+      }
       break;
     case FlushResult::kBroken:
       return Break();
@@ -106,6 +113,7 @@ void ServerConnection::Break() {
   if (!alive()) return;
   fd_.Close();
   blocked_ = stalled_ = false;
+  send_deadline_ = TimePoint::max();
   if (!ready()) return;
   if (ServerCall* incoming = std::exchange(link_->incoming, nullptr)) Abandon(*incoming, {});
   link_->outbox.DropMessages();
@@ -114,7 +122,15 @@ void ServerConnection::Break() {
 
 TimePoint ServerConnection::Expire(TimePoint now) {
   TimePoint next = TimePoint::max();
+  if (send_deadline_ <= now) {
+    // A socket says that it can be written to only once much of it is free: a slow peer may have
+    // made a little room.
+    blocked_ = false;
+    Flush();
+    if (send_deadline_ <= now) Break();
+  }
   if (!alive() || !ready()) return next;
+  next = send_deadline_;
   for (std::size_t i = link_->calls.size(); i > 0; --i) {
     // Ending one moves the last one into its place; telling the service may end others.
     if (i > link_->calls.size()) continue;
@@ -174,8 +190,9 @@ Landing ServerConnection::OnRequestBody(const FrameHeader& header) {
     host_.AddDirty(*this);
     return {};
   }
+  constexpr auto kMax = std::chrono::microseconds(kCallTimeMax);
   const auto remaining = std::chrono::microseconds(
-      std::min<std::uint64_t>(header.remaining_us, std::uint64_t{1} << 40));
+      std::min(header.remaining_us, static_cast<std::uint64_t>(kMax.count())));
   ServerCall& call = host_.NewCall();
   call.Begin(*this, peer_, header, host_.Now() + remaining);
   call.connection_index = link_->calls.size();

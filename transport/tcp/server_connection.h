@@ -33,7 +33,11 @@ class ServerConnection final : public InboxHandler {
   void Read();
   void Flush();
   void OnWritable() { blocked_ = false; }
-  // Ends every call that is past its deadline; returns the earliest deadline of the others.
+  // When the peer must have taken something more; TimePoint::max() while nothing waits for it.
+  [[nodiscard]] TimePoint send_deadline() const { return send_deadline_; }
+
+  // Ends every call that is past its deadline, and all of them where the peer takes nothing;
+  // returns when the next one is due.
   TimePoint Expire(TimePoint now);
   // Ends every call with kUnavailable and closes.
   void Break();
@@ -85,6 +89,7 @@ class ServerConnection final : public InboxHandler {
   ServerCallHost& host_;
   void* zeros_;
   std::unique_ptr<Link> link_;
+  TimePoint send_deadline_ = TimePoint::max();
   bool blocked_ = false;
   bool stalled_ = false;
 };

@@ -9,12 +9,8 @@
 namespace kdn::transport::tcp {
 namespace {
 
-// Beyond a day, a deadline is no deadline.
-constexpr std::chrono::microseconds kRemainingMax = std::chrono::hours(24);
-
 std::uint64_t RemainingMicroseconds(TimePoint deadline, TimePoint now) {
   if (deadline <= now) return 0;
-  if (deadline - now > kRemainingMax) return static_cast<std::uint64_t>(kRemainingMax.count());
   return static_cast<std::uint64_t>(
       std::chrono::ceil<std::chrono::microseconds>(deadline - now).count());
 }
@@ -58,7 +54,6 @@ ClientConnection* TcpChannel::LeastLoaded() {
 
 Status TcpChannel::Fill(ClientCall& to, const Call& from) {
   to.tag = from.tag;
-  to.deadline = from.deadline;
   to.send_bulk_bytes = 0;
   for (const ConstBytes bytes : from.send_bulk) {
     if (bytes.empty()) continue;
@@ -90,11 +85,12 @@ Status TcpChannel::Submit(const Call& call) {
     return filled;
   }
   const TimePoint now = clock_.Now();
-  connection->Start(*open, RemainingMicroseconds(call.deadline, now));
+  open->deadline = std::min(call.deadline, now + kCallTimeMax);
+  connection->Start(*open, RemainingMicroseconds(open->deadline, now));
   if (!connection->wants_write()) connection->Flush();
   Watch(*connection);
-  if (call.deadline < next_deadline_) {
-    next_deadline_ = call.deadline;
+  if (open->deadline < next_deadline_) {
+    next_deadline_ = open->deadline;
     timer_.WakeAt(next_deadline_, now);
   }
   if (calls_.HasEvents()) timer_.WakeNow();
@@ -161,8 +157,12 @@ void TcpChannel::ExpireCalls(TimePoint now) {
     }
     ClientConnection& connection = *call->connection;
     connection.Stop(*call, Code::kDeadlineExceeded);
+    connection.NoteOverdue(now);
     if (!connection.wants_write()) connection.Flush();
     Watch(connection);
+  }
+  for (auto& connection : connections_) {
+    if (connection->IsSilent(now)) connection->Break();
   }
   timer_.Clear();
   if (next_deadline_ != TimePoint::max()) timer_.WakeAt(next_deadline_, now);

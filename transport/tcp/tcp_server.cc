@@ -144,6 +144,7 @@ void TcpServer::FlushDirty() {
   for (ServerConnection* connection : flushing_) {
     connection->dirty = false;
     connection->Flush();
+    NoteDeadline(connection->send_deadline());
     Watch(*connection);
   }
   flushing_.clear();
