@@ -52,7 +52,7 @@ void FlipBits(const std::vector<fs::path>& files, int count, SeededRandom& rando
 
 CaseOutcome StoredBitFlip(const CaseOptions& options) {
   constexpr int kFlips = 4;
-  auto rig = Rig::Make({.program_folder = options.program_folder, .nodes = 2});
+  auto rig = Rig::Make(RigOf(options, {.nodes = 2}));
   if (!rig) return Broken(0, rig.error().ToString());
   SeededRandom random(11);
   int misses = 0;
@@ -100,9 +100,8 @@ CaseOutcome StoredBitFlip(const CaseOptions& options) {
 
 CaseOutcome WireBitFlip(const CaseOptions& options) {
   // Nodes say that they are at 127.0.0.2, where proxies listen at the same ports.
-  auto rig = Rig::Make({.program_folder = options.program_folder,
-                        .nodes = 2,
-                        .node_settings = {"node.advertise_host=127.0.0.2"}});
+  auto rig =
+      Rig::Make(RigOf(options, {.nodes = 2, .node_settings = {"node.advertise_host=127.0.0.2"}}));
   if (!rig) return Broken(0, rig.error().ToString());
   std::vector<std::unique_ptr<FlippingProxy>> proxies;
   for (std::size_t node = 1; node <= 2; ++node) {
@@ -117,7 +116,7 @@ CaseOutcome WireBitFlip(const CaseOptions& options) {
   for (int trial = 0; trial < options.trials; ++trial) {
     const auto document = static_cast<std::uint64_t>(trial);
     for (const auto& proxy : proxies) proxy->FlipOneBitEvery(0);
-    if ((*rig)->Put(document).code != Code::kOk) return Broken(trial, "a put failed");
+    if (!(*rig)->Put(document).ok()) return Broken(trial, "a put failed");
     // First one node's wire is bad, then both: then only a miss is left.
     proxies[trial % 2]->FlipOneBitEvery(20'000);
     if (trial % 3 == 2) proxies[1 - trial % 2]->FlipOneBitEvery(20'000);

@@ -13,6 +13,7 @@ namespace kdn::fault {
 
 struct CaseOptions {
   std::string program_folder;
+  std::string folder;  // of this case's cluster
   int trials = 100;
 };
 
@@ -33,11 +34,25 @@ struct FaultCase {
 
 CaseOutcome NodeKill(const CaseOptions& options);
 CaseOutcome AllNodesDead(const CaseOptions& options);
+CaseOutcome Freeze(const CaseOptions& options);
+CaseOutcome RealChunks(const CaseOptions& options);
 CaseOutcome CoordinatorKill(const CaseOptions& options);
 CaseOutcome StoredBitFlip(const CaseOptions& options);
 CaseOutcome WireBitFlip(const CaseOptions& options);
 CaseOutcome Strangers(const CaseOptions& options);
 CaseOutcome WrongSecrets(const CaseOptions& options);
+CaseOutcome PutWithoutTicket(const CaseOptions& options);
+
+[[nodiscard]] inline RigOptions RigOf(const CaseOptions& options, RigOptions rig) {
+  rig.program_folder = options.program_folder;
+  rig.folder = options.folder;
+  return rig;
+}
+
+// The first of the documents that belong to this trial alone; they are short.
+[[nodiscard]] inline std::uint64_t FirstNewOf(int trial) {
+  return Rig::kFirstShort + 1'000'000 * static_cast<std::uint64_t>(trial);
+}
 
 [[nodiscard]] inline CaseOutcome Broken(int trials, std::string why) {
   return {false, trials, "", std::move(why)};

@@ -1,28 +1,46 @@
 // A real cluster of processes with a client, and documents whose right bytes are known: what every
-// fault case works on.
+// fault case works on. Every call to the client is timed against its deadline.
 //
-// Thread-safety: Get() and Put() are safe; the rest is not, caller synchronises.
+// Thread-safety: Get(), Load() and Put() are safe; the rest is not, caller synchronises.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "client/admin/local_cluster.h"
 #include "kdn/client.h"
 #include "tests/client/test_engine.h"
-#include "tests/support/temp_dir.h"
 
 namespace kdn::fault {
 
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
+[[nodiscard]] std::string MillisecondsText(Milliseconds ms);
+
+// How late a call may return after its deadline: what a busy machine takes to wake a thread.
+inline constexpr Milliseconds kLateMax{50};
+
+// How large a case's own few documents are; all others are short.
+enum class DocumentSize : std::uint8_t {
+  kShort,  // 4 chunks of 128 KiB
+  // 16 chunks of 512 KiB, and a client that may have only a few of them in flight: then calls wait
+  // for room, as those for real models do.
+  kLarge,
+  kReal,  // 32 chunks of 4 MiB: as much as one ticket covers
+};
+
 struct RigOptions {
   std::string program_folder;
+  std::string folder;  // of the cluster
   std::uint32_t nodes = 3;
-  std::chrono::milliseconds timeout{2000};
+  std::chrono::milliseconds timeout{2000};  // of every call
   std::vector<std::string> node_settings;
+  DocumentSize size = DocumentSize::kShort;
+  bool sync = false;  // nodes acknowledge what survives a power cut
 };
 
 struct GetOutcome {
@@ -30,48 +48,68 @@ struct GetOutcome {
   bool whole = false;        // all of the document
   bool wrong = false;        // bytes that were never stored: the one thing that may not happen
   Milliseconds took{};
+  Milliseconds late{};  // of the call that ended latest after its deadline; below 0: none did
   client::LoadReport report;
+};
+
+struct PutOutcome {
+  client::StoreReport report;
+  Milliseconds late{};  // as of GetOutcome
+  [[nodiscard]] bool ok() const { return report.code == Code::kOk; }
 };
 
 class Rig {
  public:
   static constexpr std::uint32_t kChunkTokens = 64;
-  static constexpr std::uint32_t kChunks = 4;
-  static constexpr std::uint32_t kTokens = kChunkTokens * kChunks;
+  // Documents from here on are short even where others are large.
+  static constexpr std::uint64_t kFirstShort = 1000;
 
   static Result<std::unique_ptr<Rig>> Make(const RigOptions& options);
   ~Rig();
 
   // Stores document `seed` as a named context.
-  client::StoreReport Put(std::uint64_t seed);
+  PutOutcome Put(std::uint64_t seed);
   // Looks document `seed` up and loads it into poisoned memory; compares every bit.
-  GetOutcome Get(std::uint64_t seed);
+  GetOutcome Get(std::uint64_t seed, client::LoadOrder order = client::LoadOrder::kChunkByChunk);
   [[nodiscard]] client::LookupResult Lookup(std::uint64_t seed);
-  GetOutcome Load(std::uint64_t seed, const client::LookupResult& found);
+  GetOutcome Load(std::uint64_t seed, const client::LookupResult& found,
+                  client::LoadOrder order = client::LoadOrder::kChunkByChunk);
   // The least number of replicas that the coordinator knows of any of the document's parts.
   [[nodiscard]] std::size_t ReplicasOf(std::uint64_t seed);
+  [[nodiscard]] std::uint32_t TokensIn(std::uint64_t seed) const;
+  [[nodiscard]] std::vector<client::TokenId> DocumentOf(std::uint64_t seed) const;
 
   [[nodiscard]] Result<std::unique_ptr<client::Client>> OpenClient(
       const client::ClientOptions& options) const;
   [[nodiscard]] client::ClientOptions client_options() const;
   // A client that has never talked to the cluster before.
   Status Reconnect();
+  // The same, with another timeout from now on.
+  Status Reconnect(std::chrono::milliseconds timeout) {
+    options_.timeout = timeout;
+    return Reconnect();
+  }
 
   [[nodiscard]] admin::LocalCluster& cluster() { return *cluster_; }
   [[nodiscard]] client::Client& client() { return *client_; }
   [[nodiscard]] const client::Model& model() const { return *model_; }
-  [[nodiscard]] std::chrono::milliseconds timeout() const { return options_.timeout; }
+  [[nodiscard]] Milliseconds timeout() const { return options_.timeout; }
   [[nodiscard]] const std::string& folder() const { return cluster_->folder(); }
 
  private:
-  explicit Rig(RigOptions options) : options_(std::move(options)) {}
+  explicit Rig(RigOptions options);
+  [[nodiscard]] test::EngineShape ShapeOf(std::uint64_t seed) const;
+  [[nodiscard]] bool IsRight(std::uint64_t seed, const test::TestEngine& engine,
+                             std::uint64_t tokens);
 
   RigOptions options_;
-  test::TempDir folder_;
   test::EngineShape shape_;
   std::unique_ptr<admin::LocalCluster> cluster_;
   std::unique_ptr<client::Client> client_;
   const client::Model* model_ = nullptr;
+  std::mutex mutex_;
+  // The right values of documents below kFirstShort, which are read again and again.
+  std::map<std::uint64_t, std::unique_ptr<test::TestEngine>> right_;  // guarded by mutex_
 };
 
 [[nodiscard]] inline std::string ContextName(std::uint64_t seed) {

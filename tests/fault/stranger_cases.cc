@@ -1,4 +1,4 @@
-// Peers that should not be there: garbage before a Hello, wrong secrets, foreign tenants.
+// Peers that say no proper Hello, or only half of one.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -7,21 +7,130 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+#include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/random.h"
-#include "base/secret_file.h"
 #include "tests/fault/cases.h"
+#include "transport/hello.h"
+#include "transport/wakeup.h"
 
 namespace kdn::fault {
 namespace {
 
-// Connects, sends, and waits until the peer closes. False if it does not within five seconds.
-bool SendAndWaitClosed(const std::string& endpoint, const std::vector<char>& bytes) {
+using Bytes = std::vector<std::byte>;
+
+// What a daemon has to do with a stranger who sent all he has to send.
+enum class Fate : std::uint8_t {
+  kClosed,    // without an answer
+  kAnswered,  // with a Hello in which it says no, or asks for the proof; and then closed
+  kHeld,      // until the time for a Hello is over
+};
+
+struct Stranger {
+  Bytes bytes;
+  Fate fate = Fate::kClosed;
+};
+
+Bytes RandomBytes(SeededRandom& random, std::size_t count) {
+  Bytes bytes(count);
+  random.Fill(bytes);
+  return bytes;
+}
+
+void Append(Bytes& to, const Bytes& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+// A Hello message's prefix that claims a body of `size` bytes.
+Bytes Prefix(transport::HelloKind kind, std::uint16_t size) {
+  Bytes bytes = {std::byte{'K'}, std::byte{'D'}, std::byte{'N'}, std::byte{'H'}};
+  bytes.push_back(static_cast<std::byte>(kind));
+  bytes.push_back(std::byte{0});
+  bytes.push_back(static_cast<std::byte>(size & 0xFF));
+  bytes.push_back(static_cast<std::byte>(size >> 8));
+  return bytes;
+}
+
+// A Hello that is right in all but the secret, of which it has none.
+Bytes RightHello(std::size_t credential_bytes) {
+  transport::ClientHello hello;
+  hello.scheme = transport::HelloScheme::kHmac;
+  hello.tenant = TenantId{1};
+  hello.credential.resize(credential_bytes);
+  Bytes bytes;
+  hello.Encode(bytes);
+  return bytes;
+}
+
+constexpr int kKinds = 10;
+
+// Each claims sizes that would hurt whoever believed them.
+Stranger StrangerOf(int kind, SeededRandom& random) {
+  using transport::HelloKind;
+  constexpr std::uint16_t kBody = transport::kHelloBodyBytesMax;
+  const Bytes much = RandomBytes(random, 100'000);
+  Stranger stranger;
+  Bytes& bytes = stranger.bytes;
+  switch (kind) {
+    case 0:  // no Hello at all
+      bytes = much;
+      return stranger;
+    case 1:  // a body beyond the limit, and all of it
+      bytes = Prefix(HelloKind::kClientHello, 0xFFFF);
+      Append(bytes, much);
+      return stranger;
+    case 2:  // a message that is not the client's to send
+      bytes = Prefix(HelloKind::kServerHello, kBody);
+      Append(bytes, much);
+      return stranger;
+    case 3:  // the largest body there may be, of random fields
+      bytes = Prefix(HelloKind::kClientHello, kBody);
+      Append(bytes, RandomBytes(random, kBody));
+      stranger.fate = Fate::kAnswered;
+      return stranger;
+    case 4:  // a credential of 4 GiB
+      bytes = RightHello(0);
+      std::fill(bytes.end() - 4, bytes.end(), std::byte{0xFF});
+      stranger.fate = Fate::kAnswered;
+      return stranger;
+    case 5:  // a proof beyond the limit
+      bytes = RightHello(transport::kCredentialBytesMax);
+      Append(bytes, Prefix(HelloKind::kClientProof, 0xFFFF));
+      Append(bytes, much);
+      stranger.fate = Fate::kAnswered;
+      return stranger;
+    case 6:  // a proof of 4 GiB
+      bytes = RightHello(0);
+      Append(bytes, Prefix(HelloKind::kClientProof, 4));
+      bytes.insert(bytes.end(), 4, std::byte{0xFF});
+      stranger.fate = Fate::kAnswered;
+      return stranger;
+    case 7:  // frames instead of a proof
+      bytes = RightHello(0);
+      Append(bytes, {std::byte{'K'}, std::byte{'F'}, std::byte{1}, std::byte{0}});
+      bytes.insert(bytes.end(), 100'000, std::byte{0xFF});
+      stranger.fate = Fate::kAnswered;
+      return stranger;
+    case 8:  // the largest body there may be, all but its last byte
+      bytes = Prefix(HelloKind::kClientHello, kBody);
+      Append(bytes, RandomBytes(random, kBody - 1));
+      stranger.fate = Fate::kHeld;
+      return stranger;
+    default:  // the largest Hello, and half of the largest proof
+      bytes = RightHello(transport::kCredentialBytesMax);
+      Append(bytes, Prefix(HelloKind::kClientProof, kBody));
+      Append(bytes, RandomBytes(random, kBody / 2));
+      stranger.fate = Fate::kHeld;
+      return stranger;
+  }
+}
+
+// A connection on which everything is said that this stranger has to say.
+transport::Fd Enter(const std::string& endpoint, const Bytes& bytes) {
   const std::size_t colon = endpoint.rfind(':');
   std::uint16_t port = 0;
   std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
@@ -29,125 +138,101 @@ bool SendAndWaitClosed(const std::string& endpoint, const std::vector<char>& byt
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const timeval patience{5, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  bool closed = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0;
-  if (!closed) {
-    [[maybe_unused]] const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    char answer[4096];
-    ssize_t count = 0;
-    do {
-      count = recv(fd, answer, sizeof(answer), 0);
-    } while (count > 0);
-    closed = count == 0 || errno == ECONNRESET;
+  transport::Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval patience{8, 0};
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    [[maybe_unused]] const ssize_t sent = send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
-  close(fd);
-  return closed;
+  return fd;
 }
 
-std::uint64_t ResidentKiB(pid_t pid) {
+// Waits until the daemon closes. What it does not do, or says before, that it should not.
+std::string ClosedAs(const transport::Fd& fd, Fate fate) {
+  char answer[4096];
+  std::size_t size = 0;
+  ssize_t got = 0;
+  while ((got = recv(fd.get(), answer + size, sizeof(answer) - size, 0)) > 0) {
+    size += static_cast<std::size_t>(got);
+    if (size == sizeof(answer)) return "answers more than a Hello";
+  }
+  // A reset may have overtaken what was said before it.
+  const bool reset = got < 0 && errno == ECONNRESET;
+  if (got < 0 && !reset) return "keeps a stranger's connection";
+  const bool answered = size >= 4 && std::string(answer, 4) == "KDNH";
+  if (fate == Fate::kAnswered && !answered && !reset) return "does not read a Hello";
+  if (fate == Fate::kClosed && size > 0) return "answers what is no Hello";
+  return "";
+}
+
+std::uint64_t FieldOfKiB(pid_t pid, const std::string& field) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmRSS:")) return std::strtoull(line.c_str() + 6, nullptr, 10);
+    if (line.starts_with(field)) return std::strtoull(line.c_str() + field.size(), nullptr, 10);
   }
   return 0;
 }
 
-// Random bytes; every third time behind a Hello's own first bytes, every other time claiming sizes
-// that would hurt.
-std::vector<char> Garbage(SeededRandom& random, int trial) {
-  std::vector<char> bytes(1 + random.Next() % 100'000);
-  for (char& byte : bytes) byte = static_cast<char>(random.Next());
-  if (trial % 2 == 0 && bytes.size() > 16) {
-    for (int i = 4; i < 16; ++i) bytes[static_cast<std::size_t>(i)] = static_cast<char>(0xFF);
+// From here on VmHWM is the most that was resident since now.
+void ResetPeak(pid_t pid) {
+  std::ofstream("/proc/" + std::to_string(pid) + "/clear_refs") << 5;
+}
+
+// One crowd: all kinds at once, of whom those that are to be held stay until the peak was read.
+// `grown_kib`: per connection.
+std::string Visit(const admin::LocalCluster::Daemon& daemon, SeededRandom& random, bool to_the_end,
+                  double& grown_kib) {
+  constexpr int kOfEach = 6;
+  constexpr double kKiBMax = static_cast<double>(limits::kPreHelloBytesMax) / 1024;
+  const std::uint64_t before = FieldOfKiB(daemon.pid, "VmRSS:");
+  ResetPeak(daemon.pid);
+  std::vector<std::pair<transport::Fd, Fate>> held;
+  std::vector<std::pair<transport::Fd, Fate>> leaving;
+  for (int i = 0; i < kOfEach * kKinds; ++i) {
+    const Stranger stranger = StrangerOf(kKinds - 1 - i / kOfEach, random);
+    auto& list = stranger.fate == Fate::kHeld ? held : leaving;
+    list.emplace_back(Enter(daemon.endpoints[0], stranger.bytes), stranger.fate);
   }
-  return bytes;
+  for (const auto& [fd, fate] : leaving) {
+    if (const std::string why = ClosedAs(fd, fate); !why.empty()) return daemon.name + " " + why;
+  }
+  // The ones that are held were there first, so they have been read by now too.
+  const std::uint64_t peak = FieldOfKiB(daemon.pid, "VmHWM:");
+  if (peak == 0) return daemon.name + " died";
+  const double grown = peak > before ? static_cast<double>(peak - before) : 0;
+  grown_kib = std::max(grown_kib, grown / (kOfEach * kKinds));
+  if (grown_kib > kKiBMax) {
+    return daemon.name + " grew by " + std::to_string(static_cast<int>(grown_kib)) +
+           " KiB a connection";
+  }
+  for (const auto& [fd, fate] : held) {
+    if (!to_the_end) break;
+    if (const std::string why = ClosedAs(fd, fate); !why.empty()) return daemon.name + " " + why;
+  }
+  return "";
 }
 
 }  // namespace
 
 CaseOutcome Strangers(const CaseOptions& options) {
-  auto rig = Rig::Make({.program_folder = options.program_folder, .nodes = 1});
+  auto rig = Rig::Make(RigOf(options, {.nodes = 1}));
   if (!rig) return Broken(0, rig.error().ToString());
-  if ((*rig)->Put(1).code != Code::kOk) return Broken(0, "a put failed before any fault");
+  if (!(*rig)->Put(1).ok()) return Broken(0, "a put failed before any fault");
   SeededRandom random(5);
-  std::vector<std::uint64_t> before;
-  for (const auto& daemon : (*rig)->cluster().daemons()) before.push_back(ResidentKiB(daemon.pid));
+  double grown_kib = 0;
   for (int trial = 0; trial < options.trials; ++trial) {
+    const bool last = trial + 1 == options.trials;
     for (const auto& daemon : (*rig)->cluster().daemons()) {
-      if (!SendAndWaitClosed(daemon.endpoints[0], Garbage(random, trial))) {
-        return Broken(trial, daemon.name + " keeps a stranger's connection");
-      }
+      const std::string why = Visit(daemon, random, last, grown_kib);
+      if (!why.empty()) return Broken(trial, why);
     }
   }
   const GetOutcome got = (*rig)->Get(1);
   if (!got.whole || got.wrong) return Broken(options.trials, "a get failed afterwards");
-  std::uint64_t grown = 0;
-  for (std::size_t d = 0; d < before.size(); ++d) {
-    const std::uint64_t now = ResidentKiB((*rig)->cluster().daemons()[d].pid);
-    if (now == 0) return Broken(options.trials, "a daemon died");
-    grown = std::max(grown, now > before[d] ? now - before[d] : 0);
-  }
-  if (grown > 16 * 1024) {
-    return Broken(options.trials, "a daemon grew by " + std::to_string(grown) + " KiB");
-  }
-  return {true, options.trials,
-          "all refused; daemons grew by " + std::to_string(grown) + " KiB at most", ""};
-}
-
-CaseOutcome WrongSecrets(const CaseOptions& options) {
-  auto rig = Rig::Make({.program_folder = options.program_folder,
-                        .nodes = 1,
-                        .timeout = std::chrono::milliseconds(300)});
-  if (!rig) return Broken(0, rig.error().ToString());
-  admin::LocalCluster& cluster = (*rig)->cluster();
-  // A second tenant, known to the cluster, with a secret of its own.
-  SystemRandom system;
-  std::vector<std::byte> other_secret(32);
-  system.Fill(other_secret);
-  {
-    std::ofstream tenants(cluster.folder() + "/tenants.toml", std::ios::app);
-    tenants << "[[tenant]]\nname = \"other\"\nid = 2\naccess_secret = \""
-            << SecretText(other_secret) << "\"\n";
-  }
-  Status status = cluster.Signal(0, SIGTERM);
-  if (status.ok()) status = cluster.Restart(0);
-  if (status.ok()) status = cluster.WaitAlive(1, std::chrono::seconds(30));
-  if (status.ok()) status = (*rig)->Reconnect();
-  if (!status.ok()) return Broken(0, status.ToString());
-  if ((*rig)->Put(1).code != Code::kOk) return Broken(0, "the tenant's own put failed");
-  const client::LookupResult right = (*rig)->Lookup(1);
-  if (right.tokens_matched() == 0) return Broken(0, "the tenant's own lookup missed");
-
-  for (int trial = 0; trial < options.trials; ++trial) {
-    client::ClientOptions options_of_stranger = (*rig)->client_options();
-    const bool foreign_tenant = trial % 2 == 0;
-    if (foreign_tenant) {
-      // Authenticated, and with our chunk secret: it knows our keys, and still may not read them.
-      options_of_stranger.tenant = TenantId{2};
-      options_of_stranger.access_secret = other_secret;
-    } else {
-      options_of_stranger.access_secret[static_cast<std::size_t>(trial) % 32] ^= std::byte{1};
-    }
-    auto stranger = (*rig)->OpenClient(options_of_stranger);
-    if (!stranger) return Broken(trial, stranger.error().ToString());
-    const test::EngineShape shape;
-    const auto model = (*stranger)->UseModel(test::SpecOf(shape), {2, 2, {}});
-    const auto tokens = test::TokensOf(1, Rig::kTokens);
-    const auto found = (*stranger)->Lookup(**model, tokens, {})->Take();
-    if (found.tokens_matched() > 0) return Broken(trial, "a stranger's lookup hit");
-    test::TestEngine engine(shape);
-    engine.Poison();
-    auto load = (*stranger)->Load(**model, right, engine.kv(), engine.blocks(), {});
-    if (!load || (*load)->Wait().tokens_loaded > 0 || !engine.AllPoison()) {
-      return Broken(trial, "a stranger read a tenant's chunk");
-    }
-    if (!foreign_tenant && (*stranger)->PlanStore(**model, tokens, {})) {
-      return Broken(trial, "a stranger was granted a put");
-    }
-  }
-  return {true, options.trials, "every lookup, read and put refused or missed", ""};
+  char text[64];
+  std::snprintf(text, sizeof(text), "all refused; daemons grew by %.1f KiB a connection",
+                grown_kib);
+  return {true, options.trials, text, ""};
 }
 
 }  // namespace kdn::fault
