@@ -27,7 +27,7 @@ void Load::Run() {
 void Load::PutOne(std::uint64_t document) {
   const PutOutcome put = rig_.Put(document);
   ++puts_;
-  latest_ = std::max(latest_, put.late);
+  latest_.Note(put.latest);
   if (!put.ok()) return;
   if (put.report.chunks_under_replicated > 0) {
     ++under_replicated_;
@@ -52,7 +52,7 @@ void Load::GetOne(std::uint64_t turn) {
   }
   wrong_ = wrong_ || got.wrong;
   slowest_ = std::max(slowest_, got.took);
-  latest_ = std::max(latest_, got.late);
+  latest_.Note(got.latest);
 }
 
 }  // namespace kdn::fault

@@ -37,8 +37,7 @@ class Load {
   [[nodiscard]] std::uint64_t failed() const { return failed_; }
   [[nodiscard]] bool wrong() const { return wrong_; }
   [[nodiscard]] Milliseconds slowest() const { return slowest_; }
-  // Of any call, how long after its deadline it ended; below 0: none was late.
-  [[nodiscard]] Milliseconds latest() const { return latest_; }
+  [[nodiscard]] const Latest& latest() const { return latest_; }
   [[nodiscard]] const std::string& first_failure() const { return first_failure_; }
   // Documents whose put was acknowledged, on two nodes and on one.
   [[nodiscard]] const std::vector<std::uint64_t>& stored() const { return stored_; }
@@ -61,7 +60,7 @@ class Load {
   std::uint64_t failed_ = 0;
   bool wrong_ = false;
   Milliseconds slowest_{};
-  Milliseconds latest_{-1e9};
+  Latest latest_;
   std::string first_failure_;
   std::thread thread_;  // the last member: it uses all others
 };

@@ -29,19 +29,13 @@ Status PutFirst(Rig& rig, std::uint64_t count) {
 // Why the calls that were under way broke a promise that holds under every fault; empty: none.
 std::string BrokenPromiseOf(const Load& load) {
   if (load.wrong()) return "a get delivered wrong bytes";
-  if (load.latest() > kLateMax) {
-    return "a call ended " + MillisecondsText(load.latest()) + " past its deadline";
-  }
+  if (load.latest().Broken()) return load.latest().ToString();
   return "";
 }
 
 std::string FailedGetsOf(const Load& load) {
   return std::to_string(load.failed()) + " of " + std::to_string(load.gets()) +
          " gets failed; the first: " + load.first_failure();
-}
-
-std::string LatestText(Milliseconds latest) {
-  return "latest end " + MillisecondsText(std::max(latest, Milliseconds(0))) + " past a deadline";
 }
 
 }  // namespace
@@ -90,7 +84,7 @@ CaseOutcome AllNodesDead(const CaseOptions& options) {
   for (std::size_t node = 1; node <= 3; ++node) {
     if (!(*rig)->cluster().Signal(node, SIGKILL).ok()) return Broken(0, "cannot kill a node");
   }
-  Milliseconds latest{-1e9};
+  Latest latest;
   for (int trial = 0; trial < options.trials; ++trial) {
     // Halfway the coordinator goes too: then not even a lookup has anybody to ask.
     if (trial == options.trials / 2) {
@@ -101,10 +95,10 @@ CaseOutcome AllNodesDead(const CaseOptions& options) {
     const PutOutcome put = (*rig)->Put(FirstNewOf(trial));
     if (known.tokens > 0 || asked.tokens > 0) return Broken(trial, "a get without nodes hit");
     if (put.ok()) return Broken(trial, "a put without nodes was acknowledged");
-    latest = std::max({latest, known.late, asked.late, put.late});
-    if (latest > kLateMax) return Broken(trial, LatestText(latest));
+    for (const Latest& each : {known.latest, asked.latest, put.latest}) latest.Note(each);
+    if (latest.Broken()) return Broken(trial, latest.ToString());
   }
-  return {true, options.trials, LatestText(latest), ""};
+  return {true, options.trials, latest.ToString(), ""};
 }
 
 // A process that is stopped keeps its connections, and its kernel goes on accepting: nothing
@@ -117,7 +111,7 @@ CaseOutcome Freeze(const CaseOptions& options) {
   if (Status status = (*rig)->Reconnect(std::chrono::milliseconds(250)); !status.ok()) {
     return Broken(0, status.ToString());
   }
-  Milliseconds latest{-1e9};
+  Latest latest;
   Milliseconds slowest_back{};
   std::uint64_t missed = 0;
   std::uint64_t gets = 0;
@@ -140,8 +134,8 @@ CaseOutcome Freeze(const CaseOptions& options) {
     const TimePoint woken = std::chrono::steady_clock::now();
     load.Stop();
     if (const std::string why = BrokenPromiseOf(load); !why.empty()) return Broken(trial, why);
-    latest = std::max({latest, load.latest(), put.late});
-    if (latest > kLateMax) return Broken(trial, "of a put: " + LatestText(latest));
+    for (const Latest& each : {load.latest(), put.latest}) latest.Note(each);
+    if (latest.Broken()) return Broken(trial, latest.ToString());
     missed += load.failed();
     gets += load.gets();
     Status status = (*rig)->cluster().WaitAlive(3, std::chrono::seconds(30));
@@ -150,14 +144,15 @@ CaseOutcome Freeze(const CaseOptions& options) {
     for (std::uint64_t d = 0; d < kDocuments;) {
       const GetOutcome got = (*rig)->Get(d);
       if (got.wrong) return Broken(trial, "a get delivered wrong bytes");
-      if (got.late > kLateMax) return Broken(trial, LatestText(got.late));
+      latest.Note(got.latest);
+      if (latest.Broken()) return Broken(trial, latest.ToString());
       if (got.whole) ++d;
       slowest_back = std::max<Milliseconds>(slowest_back, std::chrono::steady_clock::now() - woken);
       if (slowest_back > std::chrono::seconds(10)) return Broken(trial, "gets go on missing");
     }
   }
   return {true, options.trials,
-          LatestText(latest) + ", " + std::to_string(missed) + " of " + std::to_string(gets) +
+          latest.ToString() + ", " + std::to_string(missed) + " of " + std::to_string(gets) +
               " gets missed, all whole again within " + MillisecondsText(slowest_back),
           ""};
 }

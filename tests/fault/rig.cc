@@ -48,6 +48,11 @@ std::string MillisecondsText(Milliseconds ms) {
   return text;
 }
 
+std::string Latest::ToString() const {
+  if (past <= Milliseconds(0)) return "latest end 0 ms past a deadline";
+  return "latest end " + MillisecondsText(past) + " past a deadline, of " + call;
+}
+
 Rig::Rig(RigOptions options) : options_(std::move(options)) {
   const SizeTraits& traits = TraitsOf(options_.size);
   shape_.layers = traits.layers;
@@ -147,7 +152,7 @@ PutOutcome Rig::Put(std::uint64_t seed) {
   PutOutcome outcome;
   TimePoint begun = std::chrono::steady_clock::now();
   auto plan = client_->PlanStore(*model_, tokens, options);
-  outcome.late = Since(begun) - timeout();
+  outcome.latest.Note("PlanStore()", Since(begun), timeout());
   if (!plan) {
     outcome.report.code = plan.error().code();
     return outcome;
@@ -162,9 +167,9 @@ PutOutcome Rig::Put(std::uint64_t seed) {
   // coordinator, as it commits and as it names the context.
   const Milliseconds read_max = timeout() * options_.nodes;
   [[maybe_unused]] const Status read = (*store)->WaitRead();
-  outcome.late = std::max<Milliseconds>(outcome.late, Since(begun) - read_max);
+  outcome.latest.Note("a store's WaitRead()", Since(begun), read_max);
   outcome.report = (*store)->Wait();
-  outcome.late = std::max<Milliseconds>(outcome.late, Since(begun) - read_max - 2 * timeout());
+  outcome.latest.Note("a store's Wait()", Since(begun), read_max + 2 * timeout());
   return outcome;
 }
 
@@ -197,7 +202,7 @@ GetOutcome Rig::Load(std::uint64_t seed, const client::LookupResult& found,
   }
   outcome.report = (*load)->Wait();
   outcome.took = Since(begun);
-  outcome.late = outcome.took - timeout();
+  outcome.latest.Note("a load", outcome.took, timeout());
   outcome.tokens = outcome.report.tokens_loaded;
   outcome.whole = outcome.tokens == TokensIn(seed);
   outcome.wrong = !IsRight(seed, engine, outcome.tokens);
@@ -210,7 +215,7 @@ GetOutcome Rig::Get(std::uint64_t seed, client::LoadOrder order) {
   const Milliseconds lookup = Since(begun);
   GetOutcome outcome = Load(seed, found, order);
   outcome.took += lookup;
-  outcome.late = std::max(outcome.late, lookup - timeout());
+  outcome.latest.Note("a lookup", lookup, timeout());
   return outcome;
 }
 

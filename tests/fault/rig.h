@@ -43,18 +43,32 @@ struct RigOptions {
   bool sync = false;  // nodes acknowledge what survives a power cut
 };
 
+// Of some calls, the one that ended latest after its deadline.
+struct Latest {
+  Milliseconds past{-1e9};  // below 0: none was late
+  const char* call = "";
+  void Note(const char* which, Milliseconds took, Milliseconds allowed) {
+    Note({took - allowed, which});
+  }
+  void Note(const Latest& other) {
+    if (other.past > past) *this = other;
+  }
+  [[nodiscard]] bool Broken() const { return past > kLateMax; }
+  [[nodiscard]] std::string ToString() const;  // "latest end 3 ms past a deadline"
+};
+
 struct GetOutcome {
   std::uint64_t tokens = 0;  // delivered
   bool whole = false;        // all of the document
   bool wrong = false;        // bytes that were never stored: the one thing that may not happen
   Milliseconds took{};
-  Milliseconds late{};  // of the call that ended latest after its deadline; below 0: none did
+  Latest latest;
   client::LoadReport report;
 };
 
 struct PutOutcome {
   client::StoreReport report;
-  Milliseconds late{};  // as of GetOutcome
+  Latest latest;
   [[nodiscard]] bool ok() const { return report.code == Code::kOk; }
 };
 
