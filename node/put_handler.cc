@@ -9,6 +9,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// A replica that did not answer is not forwarded to for so long: each piece would wait for it anew.
+constexpr milliseconds kSilentPause{1000};
+
 // Room is not held longer than this for a put whose ticket lives longer.
 constexpr milliseconds kPutLifeMax{60'000};
 
@@ -154,7 +157,9 @@ void PutHandler::Forward(std::unique_ptr<PutCall> call) {
   const auto view = context_.state.view();
   const std::string* endpoint = nullptr;
   for (; call->next_hop < nodes.size(); ++call->next_hop) {
-    endpoint = view->EndpointOf(nodes[call->next_hop], call->request.key);
+    const auto silent = silent_until_.find(nodes[call->next_hop]);
+    const bool spared = silent != silent_until_.end() && context_.clock.Now() < silent->second;
+    endpoint = spared ? nullptr : view->EndpointOf(nodes[call->next_hop], call->request.key);
     if (endpoint != nullptr) break;
     call->response.failed.push_back(nodes[call->next_hop]);
     context_.metrics.forwards_failed.Add();
@@ -166,7 +171,14 @@ void PutHandler::Forward(std::unique_ptr<PutCall> call) {
   Peers::Call forward;
   onward.Encode(forward.request);
   forward.bulk.assign(call->memory.begin(), call->memory.end());
-  forward.deadline = context_.clock.Now() + context_.forward_timeout;
+  // The caller must hear in time that the next replica is silent, or it takes us for the silent
+  // one.
+  const TimePoint now = context_.clock.Now();
+  TimePoint::duration patience = context_.forward_timeout;
+  if (call->exchange != nullptr) {
+    patience = std::min(patience, (call->exchange->deadline() - now) * 3 / 4);
+  }
+  forward.deadline = now + patience;
   if (call->exchange != nullptr) forwarding_[call->exchange.get()] = call.get();
   forward.done = [this, call = std::move(call)](Code code, ConstBytes response) mutable {
     OnForwarded(std::move(call), code, response);
@@ -179,7 +191,11 @@ void PutHandler::OnForwarded(std::unique_ptr<PutCall> call, Code code, ConstByte
   const NodeId node = call->ticket.nodes[call->next_hop];
   auto answer = code == Code::kOk ? wire::PutPieceResponse::Decode(response)
                                   : Result<wire::PutPieceResponse>(Error(code));
+  if (answer) silent_until_.erase(node);
   if (!answer) {
+    if (code == Code::kDeadlineExceeded) {
+      silent_until_[node] = context_.clock.Now() + kSilentPause;
+    }
     context_.metrics.forwards_failed.Add();
     context_.log.Write(LogLevel::kWarning, "the next replica did not take a piece",
                        {{"trace", ToHex(call->request.head.trace)},

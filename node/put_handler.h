@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -57,6 +58,7 @@ class PutHandler {
   std::unordered_map<const transport::Exchange*, std::unique_ptr<PutCall>> receiving_;
   // Forwarding, with a caller that waits; the calls themselves belong to Peers' Done.
   std::unordered_map<const transport::Exchange*, PutCall*> forwarding_;
+  std::map<NodeId, TimePoint> silent_until_;  // replicas that let a forward run out of time
 };
 
 }  // namespace kdn::node

@@ -105,6 +105,8 @@ class Exchange {
   virtual ~Exchange() = default;
   [[nodiscard]] virtual ConstBytes request() const = 0;
   [[nodiscard]] virtual const Peer& peer() const = 0;
+  // When the caller gives up, by this side's clock.
+  [[nodiscard]] virtual TimePoint deadline() const = 0;
   // What the caller offers: bytes it would send, and bytes it has room for.
   [[nodiscard]] virtual std::size_t send_bulk_bytes() const = 0;
   [[nodiscard]] virtual std::size_t receive_bulk_bytes() const = 0;
@@ -135,9 +137,9 @@ class Service {
   // destroyed in it.
   virtual void OnMoved(Exchange& call, std::uint32_t piece, Code code) = 0;
   // The caller cancelled, ran out of time, took nothing of what is sent to it for long, or died, or
-  // the Server is being destroyed. Pieces in
-  // flight report OnMoved() after it, unless the call is destroyed here; Finish() has no effect any
-  // more. Calls that are already finished get no OnAbandoned().
+  // the Server is being destroyed. Pieces in flight report OnMoved() after it, unless the call is
+  // destroyed here; Finish() has no effect any more. Calls that are already finished get no
+  // OnAbandoned().
   virtual void OnAbandoned(Exchange& call) = 0;
 };
 

@@ -50,6 +50,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
     std::size_t hop = 0;  // index into the grant's nodes that is being sent to
     TimePoint sent_at{};  // to that node
     std::size_t pieces_out = 0;
+    std::vector<CallId> pieces;  // to that node, answered ones too
     bool over = false;
     std::vector<wire::ReplicaAck> acks;
   };
@@ -67,6 +68,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   // 2.
   [[nodiscard]] bool GivenUp(NodeId node) const;
   [[nodiscard]] bool NobodyLeft(const wire::PutGrant& grant) const;
+  void CancelPieces(NodeId node);
   void Send(std::size_t object);
   void SendPiece(std::size_t object, std::uint64_t offset, std::size_t size_bytes);
   void OnPieceSent(std::size_t object, Code code, ConstBytes response);

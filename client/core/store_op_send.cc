@@ -59,6 +59,7 @@ void StoreOp::Send(std::size_t index) {
   object.sent_at = context_->loop->Now();
   const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
   object.pieces_out = count;
+  object.pieces.clear();
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t offset = i * kPieceBytes;
     SendPiece(index, offset, std::min(kPieceBytes, object.size_bytes - offset));
@@ -66,7 +67,7 @@ void StoreOp::Send(std::size_t index) {
 }
 
 void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t size_bytes) {
-  const Object& object = objects_[index];
+  Object& object = objects_[index];
   const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
   wire::PutPieceRequest request;
   request.head.trace = trace_;
@@ -90,7 +91,17 @@ void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t siz
     }
     self->OnPieceSent(index, code, response);
   };
-  calls_.push_back(context_->loop->calls().Start(std::move(call)));
+  object.pieces.push_back(context_->loop->calls().Start(std::move(call)));
+  calls_.push_back(object.pieces.back());
+}
+
+// What was sent to a node just before it was given up would wait for it all over again.
+void StoreOp::CancelPieces(NodeId node) {
+  for (const Object& object : objects_) {
+    if (object.pieces_out == 0) continue;
+    if (plan_.grants[plan_.chunks[object.chunk].grant].nodes[object.hop] != node) continue;
+    for (const CallId piece : object.pieces) context_->loop->calls().Cancel(piece);
+  }
 }
 
 void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
@@ -99,7 +110,8 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   const auto answer = wire::PutPieceResponse::Decode(response);
   if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
     failing_since_.emplace(node, object.sent_at);
-  } else {
+    if (GivenUp(node)) CancelPieces(node);
+  } else if (code != Code::kCancelled) {
     failing_since_.erase(node);
   }
   if (code == Code::kOk && answer) {

@@ -163,9 +163,10 @@ PutOutcome Rig::Put(std::uint64_t seed) {
     outcome.report.code = store.error().code();
     return outcome;
   }
-  // A store is given no deadline: each silent node may hold it up once, for the timeout; then the
-  // coordinator, as it commits and as it names the context.
-  const Milliseconds read_max = timeout() * options_.nodes;
+  // A store is given no deadline: each silent node may hold it up once, for the timeout, and once
+  // the staging memory that another store of this client holds meanwhile; then the coordinator, as
+  // it commits and as it names the context.
+  const Milliseconds read_max = timeout() * (options_.nodes + 1);
   [[maybe_unused]] const Status read = (*store)->WaitRead();
   outcome.latest.Note("a store's WaitRead()", Since(begun), read_max);
   outcome.report = (*store)->Wait();

@@ -29,6 +29,7 @@ class LoopbackExchange final : public Exchange {
 
   [[nodiscard]] ConstBytes request() const override { return call_->request; }
   [[nodiscard]] const Peer& peer() const override { return pipe_->client(); }
+  [[nodiscard]] TimePoint deadline() const override { return call_->deadline; }
   [[nodiscard]] std::size_t send_bulk_bytes() const override { return call_->send_bulk_bytes; }
   [[nodiscard]] std::size_t receive_bulk_bytes() const override { return call_->window.size(); }
   void SendPiece(std::uint32_t piece, std::size_t offset,

@@ -60,7 +60,7 @@ class ServerCall final : public Exchange, public OutSink {
              TimePoint deadline);
   [[nodiscard]] Buffer& request_buffer() { return request_; }
   [[nodiscard]] std::uint32_t id() const { return stream_.call; }
-  [[nodiscard]] TimePoint deadline() const { return deadline_; }
+  [[nodiscard]] TimePoint deadline() const override { return deadline_; }
   // The service holds it from here on.
   void HandOver() { held_ = true; }
   // The caller does not wait any more: what is in flight reports `code`. True if the service has
