@@ -6,71 +6,20 @@
 
 #include "base/limits.h"
 #include "codec/byte_planes.h"
+#include "codec/codec_scratch.h"
 #include "codec/kernels/select.h"
+#include "codec/lossy_tile.h"
 #include "codec/paged_rows.h"
 #include "codec/plane_layout.h"
+#include "codec/rans_blocks.h"
 #include "codec/scratch.h"
+#include "codec/tile_memory.h"
 #include "codec/tile_plan.h"
 
 namespace kdn::codec {
 namespace {
 
 constexpr std::size_t kTileOverheadMax = 64;
-
-// An engine's memory and where the chunk stands in it.
-struct Memory {
-  const PagedKv& kv;
-  const BlockTables& blocks;
-  const ChunkPlace& place;
-};
-
-// One tile's values in paged memory.
-class TileMemory {
- public:
-  TileMemory(const Memory& memory, const TilePlace& tile, const Range& heads)
-      : pool_(memory.kv.pools[tile.group]),
-        map_(pool_.planes[tile.plane]),
-        blocks_(memory.blocks.tables[tile.group]),
-        place_(memory.place),
-        tile_(tile),
-        heads_(heads) {}
-
-  [[nodiscard]] bool Holds(std::size_t strip) const {
-    const std::uint32_t head = HeadOf(strip);
-    return head >= pool_.first_head && head - pool_.first_head < pool_.head_count &&
-           LayerOf(strip) < map_.base.size() && map_.base[LayerOf(strip)] != nullptr;
-  }
-  // Requires: Holds(strip).
-  [[nodiscard]] StripRows Rows(std::size_t strip) const {
-    const auto head = static_cast<std::ptrdiff_t>(HeadOf(strip)) - pool_.first_head;
-    return {pool_, map_, blocks_, place_, map_.base[LayerOf(strip)] + head * map_.head_stride};
-  }
-  [[nodiscard]] Status Check() const { return CheckPlace(pool_, blocks_, place_); }
-  // How many of the strips are held.
-  [[nodiscard]] std::size_t HeldStrips() const {
-    std::size_t held = 0;
-    for (std::size_t s = 0; s < tile_.shape.strips(); ++s) held += Holds(s) ? 1 : 0;
-    return held;
-  }
-  [[nodiscard]] RowFormat format() const {
-    return {.dtype = tile_.shape.dtype, .head_size = tile_.shape.head_size};
-  }
-
- private:
-  [[nodiscard]] std::uint32_t HeadOf(std::size_t strip) const {
-    return heads_.first + static_cast<std::uint32_t>(strip % tile_.shape.heads);
-  }
-  [[nodiscard]] std::size_t LayerOf(std::size_t strip) const {
-    return tile_.first_layer + strip / tile_.shape.heads;
-  }
-
-  const KvPool& pool_;
-  const PlaneMap& map_;
-  std::span<const std::uint32_t> blocks_;
-  const ChunkPlace& place_;
-  const TilePlace& tile_;
-  Range heads_;
-};
 
 Status CheckMemory(const ModelSpec& spec, const Memory& memory) {
   const std::size_t groups = spec.groups.size();
@@ -108,6 +57,35 @@ TileEntry EncodeTile(const Kernels& kernels, const TileShape& shape, const TileM
   }
   entry.size_bytes = static_cast<std::uint32_t>(size);
   return entry;
+}
+
+// Tiles of one place, from draft on without a gap, or one of exact alone.
+Status CheckTiles(std::span<const TileBytes> tiles) {
+  if (tiles.empty()) return Status(Code::kInvalidArgument, "there is no tile to decode");
+  const TileEntry& first = tiles[0].entry;
+  if (first.scheme > TileScheme::kResidual) {
+    return Status(Code::kUnimplemented, "a tile has a scheme of a newer version");
+  }
+  const bool nested = first.scheme == TileScheme::kNested;
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    TileCoordinates at = first.at;
+    if (nested) at.level = static_cast<Level>(i);
+    const TileEntry& entry = tiles[i].entry;
+    const bool last = nested && at.level == Level::kExact;
+    const bool scheme =
+        entry.scheme == first.scheme ||
+        (last && (entry.scheme == TileScheme::kResidual || entry.scheme == TileScheme::kRaw));
+    if (tiles.size() > kLevelCount || entry.at != at || !scheme) {
+      return Status(Code::kInvalidArgument, "the tiles are not those of one place, draft first");
+    }
+  }
+  if (!nested && (tiles.size() != 1 || first.at.level != Level::kExact)) {
+    return Status(Code::kInvalidArgument, "exact alone is one tile");
+  }
+  if (first.scheme == TileScheme::kResidual) {
+    return Status(Code::kInvalidArgument, "what is between fine and exact needs fine");
+  }
+  return Status();
 }
 
 Status DoesNotDecode() {
@@ -151,22 +129,50 @@ struct EncodePlan {
   std::size_t bytes_max = 0;
 };
 
+// A lossy tile's symbols take at most a byte each and its planes 5 bits; then states, exponents and
+// what a tile without a profile brings along.
+std::size_t LossyBytesMax(const TileShape& shape) {
+  const std::size_t classes = shape.head_size / kClassWidthUnit;
+  const std::size_t blocks = classes + shape.strip_values() / kBlockSymbolsMax + 1;
+  return 2 * shape.values() +
+         shape.strips() * (2 * kRansStateBytes * blocks + 8 * shape.head_size + 4 * shape.tokens) +
+         kLossyLevels * 256;
+}
+
+bool IsCodable(LevelSet levels) {
+  if (levels == LevelSet(Level::kExact)) return true;
+  for (const LevelInfo& info : Levels()) {
+    const auto number = static_cast<unsigned>(info.level);
+    if (levels.Has(info.level) && number > 0 && !levels.Has(static_cast<Level>(number - 1))) {
+      return false;
+    }
+  }
+  return levels.Has(Level::kDraft);
+}
+
 Result<EncodePlan> PlanEncode(const ModelSpec& spec, const ObjectHeader& header) {
-  if (header.levels_encoded != LevelSet(Level::kExact)) {
-    return Error(Code::kUnimplemented, "this codec writes level exact standing alone only");
+  if (!IsCodable(header.levels_encoded)) {
+    return Error(Code::kUnimplemented, "levels are exact alone, or draft and what follows it");
   }
   if (Status status = CheckHeader(spec, header); !status.ok()) return std::unexpected(status);
+  const bool alone = header.levels_encoded == LevelSet(Level::kExact);
   EncodePlan plan;
   std::size_t tile_bytes = 0;
   for (const TileCoordinates& at : TilesOf(spec, header, Level::kExact)) {
     const Result<TilePlace> place = PlaceOf(spec, header, at);
     if (!place) return Error(Code::kInvalidArgument, place.error().message());
-    tile_bytes += place->shape.raw_bytes() + kTileOverheadMax;
+    if (header.levels_encoded.Has(Level::kExact)) {
+      tile_bytes += place->shape.raw_bytes() + kTileOverheadMax;
+    }
+    if (!alone) tile_bytes += LossyBytesMax(place->shape);
     plan.tiles.push_back({.at = at, .place = *place});
   }
-  plan.front_bytes =
-      kObjectHeaderBytes + kIndexHeadBytes + plan.tiles.size() * kTileEntryBytes + kIndexTailBytes;
-  plan.bytes_max = plan.front_bytes + tile_bytes;
+  const std::size_t index_bytes =
+      kIndexHeadBytes + plan.tiles.size() * kTileEntryBytes + kIndexTailBytes;
+  std::size_t levels = 0;
+  for (const LevelInfo& info : Levels()) levels += header.levels_encoded.Has(info.level) ? 1 : 0;
+  plan.front_bytes = kObjectHeaderBytes + index_bytes;
+  plan.bytes_max = kObjectHeaderBytes + levels * index_bytes + tile_bytes;
   if (plan.tiles.size() > limits::kTilesPerSegmentMax ||
       plan.bytes_max > limits::kSegmentBytesMax) {
     return Error(Code::kInvalidArgument, "the part is too large for one object");
@@ -197,12 +203,136 @@ void WriteFront(ObjectHeader header, const SegmentIndex& index, MutableBytes fro
   std::copy(index_bytes.begin(), index_bytes.end(), front.begin() + kObjectHeaderBytes);
 }
 
+// Nothing fails from here on. Tiles go where they stay; what they need in front is known.
+void EncodeAlone(const Kernels& kernels, const ObjectHeader& header, const Memory& memory,
+                 const EncodePlan& plan, std::vector<std::byte>& object,
+                 std::vector<std::byte>& scratch) {
+  const std::size_t begin = object.size();
+  object.resize(begin + plan.bytes_max);
+  const MutableBytes out = std::span(object).subspan(begin);
+  SegmentIndex index{.level = Level::kExact, .tiles = {}};
+  index.tiles.reserve(plan.tiles.size());
+  const ObjectTag tag = TagOf(header);
+  std::size_t end = plan.front_bytes;
+  for (const PlannedTile& tile : plan.tiles) {
+    const TileMemory values(memory, tile.place, tile.at.kv_heads);
+    TileEntry entry = EncodeTile(kernels, tile.place.shape, values, out.subspan(end), scratch);
+    entry.at = tile.at;
+    entry.offset = static_cast<std::uint32_t>(end - plan.front_bytes);
+    entry.checksum = TileChecksum(tag, entry.at, entry.scheme, out.subspan(end, entry.size_bytes));
+    end += entry.size_bytes;
+    index.tiles.push_back(entry);
+  }
+  WriteFront(header, index, out.first(plan.front_bytes));
+  object.resize(begin + end);
+}
+
+// Header, then a segment of each level. The tiles of all levels of one place are made together.
+void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory& memory,
+                  const EncodePlan& plan, std::vector<std::byte>& object, CodecScratch& scratch) {
+  const ObjectTag tag = TagOf(header);
+  LevelTiles bytes;
+  std::array<SegmentIndex, kLevelCount> indices;
+  for (const PlannedTile& tile : plan.tiles) {
+    std::array<std::size_t, kLevelCount> begin{};
+    for (std::size_t l = 0; l < kLevelCount; ++l) begin[l] = bytes[l].size();
+    const TileMemory values(memory, tile.place, tile.at.kv_heads);
+    const TileScheme exact = EncodeLossyTile(context, {tile.at, tile.place, header.first_position}, values,
+                    header.levels_encoded, bytes, scratch);
+    for (const LevelInfo& info : Levels()) {
+      if (!header.levels_encoded.Has(info.level)) continue;
+      const auto l = static_cast<std::size_t>(info.level);
+      const ConstBytes coded = ConstBytes(bytes[l]).subspan(begin[l]);
+      TileEntry entry;
+      entry.at = tile.at;
+      entry.at.level = info.level;
+      entry.scheme = info.level == Level::kExact ? exact : TileScheme::kNested;
+      entry.offset = static_cast<std::uint32_t>(begin[l]);
+      entry.size_bytes = static_cast<std::uint32_t>(coded.size());
+      entry.checksum = TileChecksum(tag, entry.at, entry.scheme, coded);
+      indices[l].tiles.push_back(entry);
+    }
+  }
+  header.flags = static_cast<std::uint8_t>(header.flags & ~kFlagExactAlone);
+  header.level_bytes = {};
+  for (const LevelInfo& info : Levels()) {
+    if (!header.levels_encoded.Has(info.level)) continue;
+    const auto l = static_cast<std::size_t>(info.level);
+    indices[l].level = info.level;
+    header.level_bytes[l] =
+        static_cast<std::uint32_t>(indices[l].IndexBytes() + indices[l].TileBytes());
+  }
+  const auto append = [&object](const auto& part) {
+    object.insert(object.end(), part.begin(), part.end());
+  };
+  append(EncodeHeader(header));
+  for (std::size_t l = 0; l < kLevelCount; ++l) {
+    if (indices[l].tiles.empty()) continue;
+    append(EncodeIndex(indices[l], tag));
+    append(bytes[l]);
+  }
+}
+
+// Exact alone, turned to another position: through a copy, as turning needs whole rows.
+Status DecodeMoved(const LossyContext& context, const LossyTile& tile, const TileBytes& one,
+                   std::int64_t moved, const TileMemory& memory, CodecScratch& scratch) {
+  const TileShape& shape = tile.place.shape;
+  scratch.values.resize(shape.raw_bytes());
+  const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
+  // A pool of one block that holds the tile and nothing else.
+  const std::uint32_t block = 0;
+  std::vector<std::byte*> bases;
+  for (std::size_t l = 0; l < tile.place.first_layer + shape.layers; ++l) {
+    const bool before = l < tile.place.first_layer;
+    bases.push_back(before ? nullptr
+                           : scratch.values.data() +
+                                 (l - tile.place.first_layer) * shape.heads * shape.strip_bytes());
+  }
+  std::vector<KvPool> pools(tile.place.group + 1);
+  KvPool& pool = pools[tile.place.group];
+  pool.block_tokens = shape.tokens;
+  pool.block_count = 1;
+  pool.first_head = tile.at.kv_heads.first;
+  pool.head_count = tile.at.kv_heads.count;
+  pool.planes[tile.place.plane] = {
+      .base = bases,
+      .block_stride = 0,
+      .slot_stride = static_cast<std::ptrdiff_t>(row_bytes),
+      .head_stride = static_cast<std::ptrdiff_t>(shape.strip_bytes()),
+      .dim_stride = static_cast<std::ptrdiff_t>(DTypeBytes(shape.dtype))};
+  const std::vector<std::span<const std::uint32_t>> tables(pools.size(), std::span(&block, 1));
+  const ChunkPlace whole{.first_token = 0, .token_count = shape.tokens};
+  const PagedKv kv{pools};
+  const BlockTables blocks{tables};
+  const Memory copy{kv, blocks, whole};
+  const TileMemory values(copy, tile.place, tile.at.kv_heads);
+  KDN_RETURN_IF_ERROR(one.entry.scheme == TileScheme::kRaw
+                          ? DecodeRaw(shape, one.bytes, values)
+                          : DecodePlanes(context.kernels, shape, one.bytes, values, scratch.bytes));
+  TurnValues(context, tile, moved, scratch.values);
+  return DecodeRaw(shape, scratch.values, memory);
+}
+
+// Whether keys of this object can be freed of their position, and are.
+const RotaryAngles* AnglesFor(const ObjectHeader& header, const RotaryAngles* angles) {
+  return (header.flags & kFlagCodedRotated) != 0 ? nullptr : angles;
+}
+
+Status CheckProfile(const ObjectHeader& header, const Profile* profile) {
+  if ((header.profile == ProfileId()) == (profile == nullptr)) return Status();
+  return Status(Code::kInvalidArgument, "the object is coded with another profile");
+}
+
 }  // namespace
 
 Result<ObjectCodec> ObjectCodec::Make(const ModelSpec& spec, std::string_view kernels) {
   if (Status status = ValidateModelSpec(spec); !status.ok()) return std::unexpected(status);
   KDN_ASSIGN_OR_RETURN(const Kernels* table, SelectKernels(kernels));
-  return ObjectCodec(spec, *table);
+  ObjectCodec codec(spec, *table);
+  if (auto angles = RotaryAngles::Make(spec.rotary)) {
+    codec.angles_ = std::make_shared<const RotaryAngles>(*std::move(angles));
+  }
+  return codec;
 }
 
 ObjectCodec::ObjectCodec(ModelSpec spec, const Kernels& kernels)
@@ -214,8 +344,8 @@ std::size_t ObjectCodec::EncodedBytesMax(const ObjectHeader& header) const {
 }
 
 Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
-                           const ChunkPlace& place, std::vector<std::byte>& object,
-                           std::vector<std::byte>& scratch) const {
+                           const ChunkPlace& place, const Profile* profile,
+                           std::vector<std::byte>& object, CodecScratch& scratch) const {
   const Memory memory{kv, blocks, place};
   const Result<EncodePlan> plan = PlanEncode(spec_, header);
   if (!plan) return plan.error();
@@ -224,54 +354,52 @@ Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTa
   }
   KDN_RETURN_IF_ERROR(CheckMemory(spec_, memory));
   KDN_RETURN_IF_ERROR(CheckHolds(*plan, memory));
-
-  // Nothing fails from here on. Tiles go where they stay; what they need in front is known.
-  const std::size_t begin = object.size();
-  object.resize(begin + plan->bytes_max);
-  const MutableBytes out = std::span(object).subspan(begin);
-  SegmentIndex index{.level = Level::kExact, .tiles = {}};
-  index.tiles.reserve(plan->tiles.size());
-  const ObjectTag tag = TagOf(header);
-  std::size_t end = plan->front_bytes;
-  for (const PlannedTile& tile : plan->tiles) {
-    const TileMemory values(memory, tile.place, tile.at.kv_heads);
-    TileEntry entry = EncodeTile(*kernels_, tile.place.shape, values, out.subspan(end), scratch);
-    entry.at = tile.at;
-    entry.offset = static_cast<std::uint32_t>(end - plan->front_bytes);
-    entry.checksum = TileChecksum(tag, entry.at, entry.scheme, out.subspan(end, entry.size_bytes));
-    end += entry.size_bytes;
-    index.tiles.push_back(entry);
+  if (header.levels_encoded == LevelSet(Level::kExact)) {
+    EncodeAlone(*kernels_, header, memory, *plan, object, scratch.bytes);
+    return Status();
   }
-  WriteFront(header, index, out.first(plan->front_bytes));
-  object.resize(begin + end);
+  KDN_RETURN_IF_ERROR(CheckProfile(header, profile));
+  const RotaryAngles* angles = AnglesFor(header, angles_.get());
+  if (angles == nullptr && (header.flags & kFlagCodedRotated) == 0) {
+    return Status(Code::kUnimplemented, "keys of this model cannot be freed of their position");
+  }
+  EncodeLevels({*kernels_, spec_, angles, profile}, header, memory, *plan, object, scratch);
   return Status();
 }
 
 Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,
                                const PagedKv& kv, const BlockTables& blocks,
-                               const ChunkPlace& place, std::vector<std::byte>& scratch) const {
+                               const ChunkPlace& place, const Profile* profile,
+                               CodecScratch& scratch) const {
   const Memory memory{kv, blocks, place};
   KDN_RETURN_IF_ERROR(CheckMemory(spec_, memory));
   KDN_RETURN_IF_ERROR(CheckHeader(spec_, header));
   if (place.token_count > header.token_count) {
     return Status(Code::kInvalidArgument, "the place has more tokens than the chunk");
   }
-  if (tiles.size() != 1 || tiles[0].entry.at.level != Level::kExact) {
-    return Status(Code::kUnimplemented, "this codec reads level exact standing alone only");
+  KDN_RETURN_IF_ERROR(CheckTiles(tiles));
+  const RotaryAngles* angles = AnglesFor(header, angles_.get());
+  if (place.moved != 0 && angles == nullptr) {
+    return Status(Code::kUnimplemented, "these keys were coded rotated and cannot be moved");
   }
-  const auto& [entry, bytes] = tiles[0];
+  if (place.moved < 0 && header.first_position < static_cast<std::uint64_t>(-place.moved)) {
+    return Status(Code::kInvalidArgument, "the chunk would begin before position 0");
+  }
+  const TileEntry& entry = tiles[0].entry;
   Result<TilePlace> tile = PlaceOf(spec_, header, entry.at);
   if (!tile) return std::move(tile).error();
   const TileMemory values(memory, *tile, entry.at.kv_heads);
   if (values.HeldStrips() == 0) return Status();
   KDN_RETURN_IF_ERROR(values.Check());
-  switch (entry.scheme) {
-    case TileScheme::kRaw:
-      return DecodeRaw(tile->shape, bytes, values);
-    case TileScheme::kBytePlanes:
-      return DecodePlanes(*kernels_, tile->shape, bytes, values, scratch);
+  const LossyContext context{*kernels_, spec_, angles, profile};
+  const LossyTile lossy{entry.at, *tile, header.first_position};
+  if (entry.scheme == TileScheme::kNested) {
+    KDN_RETURN_IF_ERROR(CheckProfile(header, profile));
+    return DecodeLossyTile(context, lossy, tiles, place.moved, values, scratch);
   }
-  return Status(Code::kUnimplemented, "a tile has a scheme of a newer version");
+  if (place.moved != 0) return DecodeMoved(context, lossy, tiles[0], place.moved, values, scratch);
+  if (entry.scheme == TileScheme::kRaw) return DecodeRaw(tile->shape, tiles[0].bytes, values);
+  return DecodePlanes(*kernels_, tile->shape, tiles[0].bytes, values, scratch.bytes);
 }
 
 }  // namespace kdn::codec

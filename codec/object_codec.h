@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -19,12 +20,17 @@
 
 namespace kdn::codec {
 
+struct CodecScratch;
 struct Kernels;
+class Profile;
+class RotaryAngles;
 
 // Where a chunk's tokens stand in a sequence that is held in paged memory.
 struct ChunkPlace {
   std::uint64_t first_token = 0;  // index into the block tables' token order
   std::uint32_t token_count = 0;
+  // Decoding: by how many positions keys are to be turned on from where they were prefilled.
+  std::int64_t moved = 0;
 };
 
 // One tile of one level with its bytes; bytes that have not been verified do not belong here.
@@ -39,28 +45,32 @@ class ObjectCodec {
   // SelectKernels(). kInvalidArgument for a spec that ValidateModelSpec() refuses.
   static Result<ObjectCodec> Make(const ModelSpec& spec, std::string_view kernels = {});
 
-  // Upper bound of Encode()'s output for this header, in bytes: raw + 64 per tile, and the format;
-  // 0 for a header that Encode() refuses.
+  // Upper bound of Encode()'s output for this header, in bytes: for exact alone raw + 64 per tile,
+  // and the format; 0 for a header that Encode() refuses.
   [[nodiscard]] std::size_t EncodedBytesMax(const ObjectHeader& header) const;
 
   // Reads the part's values of one chunk out of paged memory and appends header and segments to
   // `object`. `header` names identity, part, groups and levels; level_bytes and kFlagExactAlone are
-  // filled in here. kInvalidArgument if the memory lacks a layer, head or block that the part
-  // needs, or if the header does not fit the spec or the place; kUnimplemented for levels other
-  // than `exact` alone; `object` is then as it was. `scratch` is the caller's to reuse; it grows to
-  // about the size of one tile.
+  // filled in here. Levels are `exact` alone, or `draft` and what follows it without a gap; those
+  // are coded with `profile`, whose id the header names, or without one. With kFlagCodedRotated
+  // keys are coded as they are. kInvalidArgument if the memory lacks a layer, head or block that
+  // the part needs, or if the header does not fit the spec, the place or the profile;
+  // kUnimplemented for other sets of levels, and for keys of a model that cannot be freed of their
+  // position without that flag; `object` is then as it was.
   Status Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
-                const ChunkPlace& place, std::vector<std::byte>& object,
-                std::vector<std::byte>& scratch) const;
+                const ChunkPlace& place, const Profile* profile, std::vector<std::byte>& object,
+                CodecScratch& scratch) const;
 
   // Decodes one (layer group, head group, plane) from its tiles, coarsest level first, and writes
   // the heads and layers that `kv` holds; holding none is no error. `header` is the object's own.
   // place.token_count may be smaller than the chunk's: only its first tokens are then written.
-  // kDataLoss if the bytes do not decode, kInvalidArgument if memory or blocks do not fit: nothing
-  // is then written. Writes only inside the blocks named for place's tokens.
+  // `profile` is the one that the header names, null if none. kDataLoss if the bytes do not decode,
+  // kInvalidArgument if memory, blocks or profile do not fit, kUnimplemented if keys that were
+  // coded rotated are to be moved: nothing is then written. Writes only inside the blocks named for
+  // place's tokens.
   Status DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles, const PagedKv& kv,
-                    const BlockTables& blocks, const ChunkPlace& place,
-                    std::vector<std::byte>& scratch) const;
+                    const BlockTables& blocks, const ChunkPlace& place, const Profile* profile,
+                    CodecScratch& scratch) const;
 
   [[nodiscard]] const ModelSpec& spec() const { return spec_; }
 
@@ -68,6 +78,7 @@ class ObjectCodec {
   ObjectCodec(ModelSpec spec, const Kernels& kernels);
   ModelSpec spec_;
   const Kernels* kernels_;
+  std::shared_ptr<const RotaryAngles> angles_;  // null: keys of this model cannot be turned
 };
 
 }  // namespace kdn::codec

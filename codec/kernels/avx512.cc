@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "codec/kernels/kernels.h"
+#include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
 
 namespace kdn::codec {
@@ -417,6 +418,10 @@ constinit const Kernels kAvx512Kernels{
     .unpack = Unpack,
     .rans_encode = RansEncodeWide,
     .rans_decode = RansDecode,
+    .class_codes = CodesOneByOne,
+    .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
+                   SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
+                   SynthesiseOneByOne<Fp8E5M2Number>},
 };
 
 }  // namespace kdn::codec

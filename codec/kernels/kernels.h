@@ -55,6 +55,45 @@ struct RansBlock {
   std::size_t count = 0;
 };
 
+// Components of one class: coded alike, `width` of them a token.
+inline constexpr std::size_t kClassPlanesMax = 5;
+struct ClassCodes {
+  std::size_t width = 0;                  // a multiple of 16
+  const std::uint8_t* symbols = nullptr;  // [token][width], below 64
+  std::int8_t lut[64];                    // what a symbol stands for, in code units
+  // Raw planes, the most significant first: bit i of plane p, the lowest of a byte first, belongs
+  // to symbol i and adds 1 << (plane_shift - p).
+  std::size_t planes = 0;
+  unsigned plane_shift = 0;
+  const std::byte* plane[kClassPlanesMax];
+};
+
+enum class RotaryPairs : std::uint8_t {
+  kNone,
+  kHalves,
+  kNeighbours
+};  // (i, i + n/2), (2i, 2i + 1)
+
+// From codes to values: x[c] = mean[c] + scale[c] · 2^exponent · sum over k of matrix[c][k] ·
+// code[k], then the pairs of the first `rotary_dims` channels are turned. All sums of products are
+// exact in 32 bits; every step in float rounds once, in the order written here.
+struct Synthesis {
+  std::size_t channels = 0;  // a multiple of 16, at most 1024
+  // Which code is component k: order[k]; null: code[k].
+  const std::uint16_t* order = nullptr;
+  // Rows of `block` numbers: row c multiplies components (c - c % block) ... of the ordered codes;
+  // block 1: no matrix, x[c] = mean[c] + scale[c] · 2^exponent · code.
+  std::size_t block = 1;
+  const std::int8_t* matrix = nullptr;
+  // The same for kernels that like it so: for every 16 rows and 4 columns 64 bytes, row by row.
+  const std::int8_t* tiled = nullptr;
+  const std::int32_t* row_sums = nullptr;  // of each row of the matrix
+  const float* mean = nullptr;
+  const float* scale = nullptr;
+  RotaryPairs pairs = RotaryPairs::kNone;
+  std::size_t rotary_dims = 0;
+};
+
 struct Kernels {
   std::string_view name;
 
@@ -84,6 +123,18 @@ struct Kernels {
   // symbols are then written, if false with unspecified values. Blocks that share a table and
   // follow one another are fastest.
   bool (*rans_decode)(const RansBlock* blocks, std::size_t block_count);
+
+  // Writes the codes of one class: token t's at out + t · stride.
+  void (*class_codes)(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
+                      std::size_t stride);
+
+  // Turns rows of codes into rows of values. Row t: codes + t · code_stride, exponents[t] (null:
+  // 0), turns + t · rotary_dims (cosines, then sines of the pairs; unread without pairs), values +
+  // t · value_stride bytes.
+  void (*synthesise[kKernelDTypes])(const Synthesis& synthesis, const std::int8_t* codes,
+                                    std::size_t code_stride, const std::uint8_t* exponents,
+                                    const float* turns, std::size_t tokens, std::byte* values,
+                                    std::ptrdiff_t value_stride);
 };
 
 extern const Kernels kScalarKernels;  // The specification. Always built, always supported.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "codec/kernels/kernels.h"
+#include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
 
 namespace kdn::codec {
@@ -81,6 +82,10 @@ constinit const Kernels kScalarKernels{
     .unpack = UnpackOneByOne,
     .rans_encode = RansEncode,
     .rans_decode = RansDecode,
+    .class_codes = CodesOneByOne,
+    .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
+                   SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
+                   SynthesiseOneByOne<Fp8E5M2Number>},
 };
 
 }  // namespace kdn::codec

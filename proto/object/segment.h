@@ -29,6 +29,8 @@ inline constexpr std::size_t kIndexTailBytes = Checksum::kSize;
 enum class TileScheme : std::uint8_t {
   kRaw = 0,         // the values as they are, little-endian
   kBytePlanes = 1,  // exact alone: planes of bytes, each raw, constant or rANS-coded
+  kNested = 2,      // a lossy level: bins of components, or what splits a coarser level's bins
+  kResidual = 3,    // exact on top of fine
 };
 
 // What a tile is: the smallest unit that is read and verified alone.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codec/codec_scratch.h"
 #include "codec/object_codec.h"
 #include "tests/codec/paged_memory.h"
 
@@ -39,7 +40,8 @@ class Refusal : public testing::Test {
     header_.heads_per_group = 2;
     TestChunk(spec_, kTokens, 1).WriteTo(memory_, tables_, place_, header_.part);
     EXPECT_TRUE(
-        codec_.Encode(header_, memory_.kv(), tables_.tables(), place_, object_, scratch_).ok());
+        codec_.Encode(header_, memory_.kv(), tables_.tables(), place_, nullptr, object_, scratch_)
+            .ok());
     header_ = DecodeHeader(object_).value();
     const ConstBytes segment = ConstBytes(object_).subspan(kObjectHeaderBytes);
     const SegmentIndex index = DecodeIndex(segment, TagOf(header_)).value();
@@ -49,7 +51,8 @@ class Refusal : public testing::Test {
 
   Code EncodeCode(const ObjectHeader& header, const PagedKv& kv, const ChunkPlace& place) {
     const std::vector<std::byte> before = object_;
-    const Code code = codec_.Encode(header, kv, tables_.tables(), place, object_, scratch_).code();
+    const Code code =
+        codec_.Encode(header, kv, tables_.tables(), place, nullptr, object_, scratch_).code();
     if (code != Code::kOk) {
       EXPECT_EQ(object_, before);
     }
@@ -59,9 +62,10 @@ class Refusal : public testing::Test {
 
   Code DecodeCode(const ObjectHeader& header, const TileBytes& tile, const ChunkPlace& place) {
     const auto before = memory_.Snapshot();
-    const Code code =
-        codec_.DecodeTile(header, {&tile, 1}, memory_.kv(), tables_.tables(), place, scratch_)
-            .code();
+    const Code code = codec_
+                          .DecodeTile(header, {&tile, 1}, memory_.kv(), tables_.tables(), place,
+                                      nullptr, scratch_)
+                          .code();
     if (code != Code::kOk) {
       EXPECT_TRUE(memory_.Snapshot() == before);
     }
@@ -77,7 +81,7 @@ class Refusal : public testing::Test {
   TestTables tables_;
   ObjectHeader header_;
   std::vector<std::byte> object_;
-  std::vector<std::byte> scratch_;
+  CodecScratch scratch_;
   TileBytes tile_;
 };
 
@@ -98,17 +102,22 @@ TEST_F(Refusal, HeadersThatDoNotFitAreRefused) {
   EXPECT_EQ(with([](ObjectHeader& h) { h.token_count = 0; }), Code::kInvalidArgument);
 }
 
-TEST_F(Refusal, LevelsOtherThanExactAloneAreUnimplemented) {
+TEST_F(Refusal, LevelsWithGapsAreUnimplementedAndTilesWithGapsRefused) {
   ObjectHeader header = header_;
   header.levels_encoded.Add(Level::kFine);
   EXPECT_EQ(EncodeCode(header), Code::kUnimplemented);
-  header.levels_encoded = Level::kDraft;
+  header.levels_encoded = Level::kStandard;
   EXPECT_EQ(EncodeCode(header), Code::kUnimplemented);
   TileBytes tile = tile_;
   tile.entry.at.level = Level::kStandard;
-  EXPECT_EQ(DecodeCode(tile), Code::kUnimplemented);
-  EXPECT_EQ(codec_.DecodeTile(header_, {}, memory_.kv(), tables_.tables(), place_, scratch_).code(),
-            Code::kUnimplemented);
+  EXPECT_EQ(DecodeCode(tile), Code::kInvalidArgument);
+  tile = tile_;
+  tile.entry.scheme = TileScheme::kResidual;
+  EXPECT_EQ(DecodeCode(tile), Code::kInvalidArgument);
+  EXPECT_EQ(
+      codec_.DecodeTile(header_, {}, memory_.kv(), tables_.tables(), place_, nullptr, scratch_)
+          .code(),
+      Code::kInvalidArgument);
 }
 
 TEST_F(Refusal, EncodingNeedsEveryLayerHeadAndBlock) {
@@ -176,7 +185,8 @@ TEST_F(Refusal, DecodingNeedsBlocksInsideThePool) {
   KvPool pool = memory_.group(0).pool();
   pool.block_count = 1;
   const PagedKv kv{{&pool, 1}};
-  EXPECT_EQ(codec_.DecodeTile(header_, {&tile_, 1}, kv, tables_.tables(), place_, scratch_).code(),
+  EXPECT_EQ(codec_.DecodeTile(header_, {&tile_, 1}, kv, tables_.tables(), place_, nullptr, scratch_)
+                .code(),
             Code::kInvalidArgument);
 }
 
@@ -184,16 +194,18 @@ TEST_F(Refusal, AGroupThatTheMemoryHasNothingOfNeedsNoBlocks) {
   const KvPool nothing{};
   const PagedKv kv{{&nothing, 1}};
   const std::span<const std::uint32_t> no_table;
-  EXPECT_TRUE(
-      codec_.DecodeTile(header_, {&tile_, 1}, kv, BlockTables{{&no_table, 1}}, place_, scratch_)
-          .ok());
+  EXPECT_TRUE(codec_
+                  .DecodeTile(header_, {&tile_, 1}, kv, BlockTables{{&no_table, 1}}, place_,
+                              nullptr, scratch_)
+                  .ok());
 }
 
 TEST_F(Refusal, RandomBitsAreStoredRawAndNeverGrow) {
   // Poison is random: no plane of it compresses.
   TestMemory noise(spec_, shapes_);
   std::vector<std::byte> object;
-  ASSERT_TRUE(codec_.Encode(header_, noise.kv(), tables_.tables(), place_, object, scratch_).ok());
+  ASSERT_TRUE(
+      codec_.Encode(header_, noise.kv(), tables_.tables(), place_, nullptr, object, scratch_).ok());
   const ConstBytes segment = ConstBytes(object).subspan(kObjectHeaderBytes);
   const SegmentIndex index = DecodeIndex(segment, TagOf(header_)).value();
   for (const TileEntry& entry : index.tiles) {
@@ -205,9 +217,10 @@ TEST_F(Refusal, RandomBitsAreStoredRawAndNeverGrow) {
   for (const TileEntry& entry : index.tiles) {
     const TileBytes tile{entry,
                          segment.subspan(index.IndexBytes() + entry.offset, entry.size_bytes)};
-    ASSERT_TRUE(
-        codec_.DecodeTile(header_, {&tile, 1}, noise.kv(), tables_.tables(), place_, scratch_)
-            .ok());
+    ASSERT_TRUE(codec_
+                    .DecodeTile(header_, {&tile, 1}, noise.kv(), tables_.tables(), place_, nullptr,
+                                scratch_)
+                    .ok());
   }
   EXPECT_TRUE(noise.Snapshot() == before);
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 
+#include "codec/codec_scratch.h"
 #include "codec/kernels/select.h"
 #include "proto/object/object.h"
 #include "tests/codec/paged_memory.h"
@@ -116,7 +117,7 @@ class World {
     of_part.part = part;
     std::vector<std::byte> object;
     const Status status =
-        codec.Encode(of_part, memory.kv(), tables.tables(), place, object, scratch);
+        codec.Encode(of_part, memory.kv(), tables.tables(), place, nullptr, object, scratch);
     EXPECT_TRUE(status.ok()) << status.ToString();
     EXPECT_LE(object.size(), codec.EncodedBytesMax(of_part));
     EXPECT_TRUE(VerifyObject(object).has_value());
@@ -136,8 +137,8 @@ class World {
     for (const std::vector<std::byte>& object : objects) {
       const Opened opened = Open(object);
       for (const TileBytes& tile : opened.tiles) {
-        const Status status =
-            codec.DecodeTile(opened.header, {&tile, 1}, memory.kv(), tables.tables(), to, scratch);
+        const Status status = codec.DecodeTile(opened.header, {&tile, 1}, memory.kv(),
+                                               tables.tables(), to, nullptr, scratch);
         ASSERT_TRUE(status.ok()) << status.ToString();
       }
     }
@@ -149,7 +150,7 @@ class World {
   TestChunk chunk;
   ObjectHeader header;
   ChunkPlace place;
-  std::vector<std::byte> scratch;
+  CodecScratch scratch;
 };
 
 // The layouts of vLLM, SGLang and TensorRT-LLM, and one whose dims are not neighbours.
@@ -315,10 +316,10 @@ TEST(ObjectCodec, EncodeAppends) {
   const TestTables tables(world.Shapes(MemoryShape{}), world.place, 11);
   world.chunk.WriteTo(memory, tables, world.place, world.header.part);
   std::vector<std::byte> object(17, std::byte{9});
-  ASSERT_TRUE(
-      world.codec
-          .Encode(world.header, memory.kv(), tables.tables(), world.place, object, world.scratch)
-          .ok());
+  ASSERT_TRUE(world.codec
+                  .Encode(world.header, memory.kv(), tables.tables(), world.place, nullptr, object,
+                          world.scratch)
+                  .ok());
   ASSERT_EQ(object.size(), 17 + alone.size());
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), object.begin() + 17));
 }

@@ -1,4 +1,5 @@
 #include "tests/codec/recorded_kv.h"
+#include "codec/codec_scratch.h"
 
 #include <array>
 #include <cstdint>
@@ -61,6 +62,7 @@ Result<RecordedKv> RecordedKv::Read() {
   group.k_head_size = group.v_head_size = static_cast<std::uint16_t>(shape[3]);
   kv.spec_.name = "tiny";
   kv.spec_.groups.push_back(group);
+  kv.spec_.rotary = {.pairing = RotaryPairing::kNeox, .dims = group.k_head_size, .base = 100000.0};
   kv.tokens_ = static_cast<std::uint32_t>(shape[2]);
   if (kv.k_.size() != 2 * shape[0] * shape[1] * shape[2] * shape[3] ||
       kv.v_.size() != kv.k_.size()) {
@@ -110,10 +112,10 @@ std::vector<std::byte> RecordedKv::EncodeChunk(const ObjectHeader& header,
   const std::span<const std::uint32_t> table(&block, 1);
   const ObjectCodec codec = ObjectCodec::Make(spec_).value();
   std::vector<std::byte> object;
-  std::vector<std::byte> scratch;
+  CodecScratch scratch;
   const Status status = codec.Encode(
       header, PagedKv{{&pool, 1}}, BlockTables{{&table, 1}},
-      {.first_token = first_token, .token_count = header.token_count}, object, scratch);
+      {.first_token = first_token, .token_count = header.token_count}, nullptr, object, scratch);
   if (!status.ok()) object.clear();
   return object;
 }

@@ -1,0 +1,246 @@
+#include "codec/lossy_tile.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "codec/codec_scratch.h"
+#include "codec/kernels/float_bits.h"
+
+namespace kdn::codec {
+namespace {
+
+template <class Number>
+void ToFloats(const std::byte* words, std::size_t count, float* out) {
+  for (std::size_t i = 0; i < count; ++i) {
+    typename Number::Word word;
+    std::memcpy(&word, words + i * sizeof(word), sizeof(word));
+    out[i] = Number::ToFloat(word);
+  }
+}
+template <class Number>
+void FromFloats(const float* in, std::size_t count, std::byte* words) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const typename Number::Word word = Number::FromFloat(in[i]);
+    std::memcpy(words + i * sizeof(word), &word, sizeof(word));
+  }
+}
+
+using ToFloatsFunction = void (*)(const std::byte*, std::size_t, float*);
+using FromFloatsFunction = void (*)(const float*, std::size_t, std::byte*);
+
+// By the number of a DType.
+constexpr std::array<ToFloatsFunction, kKernelDTypes> kToFloats = {
+    ToFloats<Bf16Number>, ToFloats<Fp16Number>, ToFloats<Fp32Number>, ToFloats<Fp8E4M3Number>,
+    ToFloats<Fp8E5M2Number>};
+constexpr std::array<FromFloatsFunction, kKernelDTypes> kFromFloats = {
+    FromFloats<Bf16Number>, FromFloats<Fp16Number>, FromFloats<Fp32Number>,
+    FromFloats<Fp8E4M3Number>, FromFloats<Fp8E5M2Number>};
+
+// Larger ones would leave a decoder no room for its products; exact brings them back.
+constexpr float kFiniteMax = 1e17F;
+
+// How the keys of one tile are turned, or that its values are not.
+struct Turning {
+  RotaryPairs pairs = RotaryPairs::kNone;
+  std::size_t dims = 0;
+};
+
+Turning TurningOf(const LossyContext& context, const LossyTile& tile) {
+  const Plane plane = tile.at.plane;
+  if (context.angles == nullptr || (plane != Plane::kK && plane != Plane::kRope)) return {};
+  if (context.spec.rotary.pairing == RotaryPairing::kNone) return {};
+  const bool neox = context.spec.rotary.pairing == RotaryPairing::kNeox;
+  return {.pairs = neox ? RotaryPairs::kHalves : RotaryPairs::kNeighbours,
+          .dims = std::min<std::size_t>(context.spec.rotary.dims, tile.place.shape.head_size)};
+}
+
+void Turn(const Turning& turning, const float* row, float sine_sign, float* x) {
+  const std::size_t half = turning.dims / 2;
+  for (std::size_t i = 0; i < half; ++i) {
+    const bool halves = turning.pairs == RotaryPairs::kHalves;
+    float& a = x[halves ? i : 2 * i];
+    float& b = x[halves ? i + half : 2 * i + 1];
+    const float cosine = row[i];
+    const float sine = sine_sign * row[half + i];
+    const float old_a = a;
+    a = old_a * cosine - b * sine;
+    b = b * cosine + old_a * sine;
+  }
+}
+
+// Frees keys of their position. What is no finite number is taken for zero: exact brings it back.
+void Unturn(const Turning& turning, const LossyTile& tile, const float* turns,
+            std::span<float> strip) {
+  const TileShape& shape = tile.place.shape;
+  for (float& x : strip) {
+    if (!(x >= -kFiniteMax && x <= kFiniteMax)) x = 0.0F;
+  }
+  if (turning.pairs == RotaryPairs::kNone) return;
+  for (std::size_t t = 0; t < shape.tokens; ++t) {
+    Turn(turning, turns + t * turning.dims, -1.0F, strip.data() + t * shape.head_size);
+  }
+}
+
+void FillTurns(const LossyContext& context, const Turning& turning, std::uint64_t first,
+               std::size_t tokens, std::vector<float>& turns) {
+  turns.resize(turning.dims * tokens);
+  if (turning.pairs != RotaryPairs::kNone) context.angles->FillRows(first, tokens, turns.data());
+}
+
+std::vector<StripCoding> ProfileCodings(const LossyContext& context, const LossyTile& tile) {
+  std::vector<StripCoding> codings;
+  for (std::uint32_t l = tile.at.layers.first; l < tile.at.layers.end(); ++l) {
+    for (std::uint32_t h = tile.at.kv_heads.first; h < tile.at.kv_heads.end(); ++h) {
+      codings.push_back(
+          {&context.profile->strip(l, tile.place.plane, h), context.profile->coders()});
+    }
+  }
+  return codings;
+}
+
+Synthesis SynthesisOf(const StripProfile& strip, const Turning& turning) {
+  return {.channels = strip.mean.size(),
+          .order = strip.order.empty() ? nullptr : strip.order.data(),
+          .block = strip.block,
+          .matrix = strip.matrix.data(),
+          .tiled = strip.tiled.data(),
+          .row_sums = strip.row_sums.data(),
+          .mean = strip.mean.data(),
+          .scale = strip.scale.data(),
+          .pairs = turning.pairs,
+          .rotary_dims = turning.dims};
+}
+
+// The strip whose symbols were decoded last, to value order.
+void SynthesiseStrip(const LossyContext& context, const LossyTile& tile, const Turning& turning,
+                     const NestedDecoder& decoder, std::size_t strip, CodecScratch& scratch,
+                     std::byte* values) {
+  const TileShape& shape = tile.place.shape;
+  scratch.codes.resize(shape.strip_values());
+  decoder.FillCodes(strip, scratch.codes.data());
+  context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
+      SynthesisOf(decoder.ProfileOf(strip), turning), scratch.codes.data(), shape.head_size,
+      decoder.Exponents(strip), scratch.turns.data(), shape.tokens, values,
+      static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype)));
+}
+
+Status DoesNotDecode() {
+  return Status(Code::kDataLoss, "a tile does not decode");
+}
+
+}  // namespace
+
+TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
+                           const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
+                           CodecScratch& scratch) {
+  const TileShape& shape = tile.place.shape;
+  const Turning turning = TurningOf(context, tile);
+  FillTurns(context, turning, tile.first_position, shape.tokens, scratch.turns);
+  scratch.values.resize(shape.raw_bytes());
+  scratch.floats.resize(shape.values());
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    std::byte* values = scratch.values.data() + s * shape.strip_bytes();
+    GatherValues(memory.format(), memory.Rows(s), values);
+    const auto strip =
+        std::span(scratch.floats).subspan(s * shape.strip_values(), shape.strip_values());
+    kToFloats[static_cast<std::size_t>(shape.dtype)](values, strip.size(), strip.data());
+    Unturn(turning, tile, scratch.turns.data(), strip);
+  }
+  std::vector<StripCoding> codings;
+  if (context.profile != nullptr) {
+    codings = ProfileCodings(context, tile);
+  } else {
+    MeasureCodings(shape, scratch.floats, scratch.nested.own);
+    codings = CodingsOf(scratch.nested.own);
+  }
+  std::array<std::vector<std::byte>, kLossyLevels> nested;
+  std::size_t count = 0;
+  while (count < kLossyLevels && levels.Has(static_cast<Level>(count))) ++count;
+  EncodeNested(shape, scratch.floats, codings, context.profile == nullptr, count, context.kernels,
+               nested, scratch.nested);
+  for (std::size_t l = 0; l < count; ++l) {
+    bytes[l].insert(bytes[l].end(), nested[l].begin(), nested[l].end());
+  }
+  if (!levels.Has(Level::kExact)) return TileScheme::kNested;
+
+  NestedScratch decoding;
+  NestedDecoder decoder(context.kernels, shape,
+                        context.profile == nullptr ? std::span<const StripCoding>() : codings,
+                        decoding);
+  for (std::size_t l = 0; l < count; ++l) (void)decoder.Open(nested[l]);
+  scratch.predicted.resize(shape.raw_bytes());
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    (void)decoder.DecodeSymbols(s);
+    SynthesiseStrip(context, tile, turning, decoder, s, scratch,
+                    scratch.predicted.data() + s * shape.strip_bytes());
+  }
+  std::vector<std::byte>& exact = bytes[static_cast<std::size_t>(Level::kExact)];
+  const std::size_t begin = exact.size();
+  EncodeResidual(context.kernels, shape, scratch.predicted, scratch.values, exact,
+                 scratch.residual);
+  if (exact.size() - begin < shape.raw_bytes()) return TileScheme::kResidual;
+  exact.resize(begin);
+  exact.insert(exact.end(), scratch.values.begin(), scratch.values.end());
+  return TileScheme::kRaw;
+}
+
+Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
+                       std::span<const TileBytes> tiles, std::int64_t moved,
+                       const TileMemory& memory, CodecScratch& scratch) {
+  const TileShape& shape = tile.place.shape;
+  const Turning turning = TurningOf(context, tile);
+  const bool exact = tiles.back().entry.at.level == Level::kExact;
+  const bool raw = tiles.back().entry.scheme == TileScheme::kRaw;
+  const std::int64_t turned_by = exact ? 0 : moved;
+  FillTurns(context, turning, tile.first_position + static_cast<std::uint64_t>(turned_by),
+            shape.tokens, scratch.turns);
+  std::vector<StripCoding> codings;
+  if (context.profile != nullptr) codings = ProfileCodings(context, tile);
+  NestedDecoder decoder(context.kernels, shape, codings, scratch.nested);
+  for (const TileBytes& one : tiles.first(tiles.size() - (exact ? 1 : 0))) {
+    if (!decoder.Open(one.bytes)) return DoesNotDecode();
+  }
+  ResidualDecoder residual(context.kernels, shape, scratch.residual);
+  if (raw && tiles.back().bytes.size() != shape.raw_bytes()) return DoesNotDecode();
+  if (exact && !raw && !residual.Open(tiles.back().bytes)) return DoesNotDecode();
+
+  // Values wait in scratch until every strip is known to decode: nothing is written otherwise.
+  scratch.values.resize(shape.raw_bytes());
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    if (!memory.Holds(s)) continue;
+    const auto values =
+        MutableBytes(scratch.values).subspan(s * shape.strip_bytes(), shape.strip_bytes());
+    if (raw) {
+      std::memcpy(values.data(), tiles.back().bytes.data() + s * shape.strip_bytes(),
+                  values.size());
+    } else {
+      if (!decoder.DecodeSymbols(s)) return DoesNotDecode();
+      SynthesiseStrip(context, tile, turning, decoder, s, scratch, values.data());
+      if (exact && !residual.DecodeStrip(s, values)) return DoesNotDecode();
+    }
+    if (exact && moved != 0) TurnValues(context, tile, moved, values);
+  }
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    if (!memory.Holds(s)) continue;
+    ScatterValues(memory.format(), scratch.values.data() + s * shape.strip_bytes(), memory.Rows(s));
+  }
+  return Status();
+}
+
+void TurnValues(const LossyContext& context, const LossyTile& tile, std::int64_t moved,
+                MutableBytes values) {
+  const TileShape& shape = tile.place.shape;
+  const Turning turning = TurningOf(context, tile);
+  if (turning.pairs == RotaryPairs::kNone) return;
+  std::vector<float> turns;
+  FillTurns(context, turning, static_cast<std::uint64_t>(moved < 0 ? -moved : moved), 1, turns);
+  std::vector<float> row(shape.head_size);
+  const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
+  for (std::size_t at = 0; at + row_bytes <= values.size(); at += row_bytes) {
+    kToFloats[static_cast<std::size_t>(shape.dtype)](values.data() + at, row.size(), row.data());
+    Turn(turning, turns.data(), moved < 0 ? -1.0F : 1.0F, row.data());
+    kFromFloats[static_cast<std::size_t>(shape.dtype)](row.data(), row.size(), values.data() + at);
+  }
+}
+
+}  // namespace kdn::codec

@@ -1,0 +1,98 @@
+// The tile scheme kNested: a lossy level of one tile. A coarser level's symbols are refined by raw
+// bits, never repeated: the tiles of draft, standard and fine together are fine's.
+//
+// Works on strips of floats that have been freed of their rotary position. docs/codec.md specifies
+// the bytes.
+//
+// Thread-safety: pure functions; scratch belongs to the call.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "codec/kernels/kernels.h"
+#include "codec/profile.h"
+#include "codec/tile_shape.h"
+
+namespace kdn::codec {
+
+// How one strip is coded: out of a profile, or as its own draft tile says.
+struct StripCoding {
+  const StripProfile* profile = nullptr;
+  std::span<const SymbolCoder> coders;  // by ComponentClass::table
+};
+
+// What profile-less tiles bring along. Kept by whoever decodes, for as long as StripCodings are.
+struct OwnCodings {
+  std::vector<StripProfile> strips;
+  std::vector<SymbolCoder> coders;
+};
+
+// Scratch of one encoding or decoding thread; grows to a few times a tile's values.
+struct NestedScratch {
+  std::vector<std::uint8_t> symbols;
+  std::vector<std::int8_t> codes;
+  std::vector<std::uint8_t> exponents;
+  std::vector<float> floats;
+  std::vector<std::uint16_t> words;
+  std::vector<RansBlock> blocks;
+  std::vector<StripCoding> codings;
+  OwnCodings own;
+};
+
+// Codings for values without a profile: every channel's mean and spread are measured, all share one
+// table. `strip(s)` are the floats of strip s, [token][channel]. Rounds what it measures to what a
+// tile can say.
+void MeasureCodings(const TileShape& shape, std::span<const float> values, OwnCodings& own);
+[[nodiscard]] std::vector<StripCoding> CodingsOf(const OwnCodings& own);
+
+// Codes all strips at levels draft to `last` and appends one tile per level to tiles[level].
+// `inline_codings`: the draft tile brings them. Requires: profiles are FinishForEncoding().
+void EncodeNested(const TileShape& shape, std::span<const float> values,
+                  std::span<const StripCoding> codings, bool inline_codings, std::size_t levels,
+                  const Kernels& kernels, std::array<std::vector<std::byte>, kLossyLevels>& tiles,
+                  NestedScratch& scratch);
+
+// One tile after another is opened, draft first; then strips are decoded at the last one's level.
+class NestedDecoder {
+ public:
+  // `codings`: one a strip, of the profile; empty: the draft tile must bring them.
+  NestedDecoder(const Kernels& kernels, const TileShape& shape,
+                std::span<const StripCoding> codings, NestedScratch& scratch);
+
+  // False if the bytes are not a tile of the next level. They must stay until decoding ends.
+  [[nodiscard]] bool Open(ConstBytes tile);
+  // Decodes the symbols of strip s; false if they do not decode.
+  [[nodiscard]] bool DecodeSymbols(std::size_t strip);
+  // Codes of the strip whose symbols were decoded last, [token][channel], and the tokens' exponents
+  // (null: all 0).
+  void FillCodes(std::size_t strip, std::int8_t* codes) const;
+  [[nodiscard]] const std::uint8_t* Exponents(std::size_t strip) const;
+  [[nodiscard]] const StripProfile& ProfileOf(std::size_t strip) const {
+    return *codings_[strip].profile;
+  }
+
+ private:
+  struct LevelView {
+    std::vector<const std::byte*> strips;  // where each strip's data begins
+    std::vector<std::uint16_t> words;      // of the blocks, strip by strip, class by class
+    std::vector<std::size_t> first_word;   // index into `words` of each strip
+    const std::byte* end = nullptr;
+  };
+  [[nodiscard]] bool ReadOwn(ByteReader& in);
+  [[nodiscard]] bool ReadExponents(ByteReader& in, std::size_t strip);
+
+  const Kernels& kernels_;
+  const TileShape& shape_;
+  std::span<const StripCoding> codings_;
+  NestedScratch& scratch_;
+  std::array<LevelView, kLossyLevels> levels_;
+  std::size_t open_ = 0;
+  bool any_exponent_ = false;
+};
+
+}  // namespace kdn::codec

@@ -1,0 +1,36 @@
+// Where the pieces of a kNested tile lie; the part that encoder and decoder share.
+//
+//   tile      = directory ‖ zeros to a multiple of 16 ‖ strip 0 ‖ strip 1 ‖ ...
+//   directory = [draft: own codings] for each strip: [draft: exponents] words of each block
+//   strip     = for each class that has begun: [if it begins here: its blocks] its planes,
+//               then zeros to a multiple of 16
+//
+// Thread-safety: pure functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec/profile.h"
+#include "codec/rans_blocks.h"
+
+namespace kdn::codec {
+
+// Raw planes that the tile of `level` has of a class.
+[[nodiscard]] inline std::size_t PlanesIn(const ComponentClass& one, std::size_t level) {
+  if (level == one.start) return one.planes;
+  return level > one.start ? 1 : 0;
+}
+[[nodiscard]] inline std::size_t PlaneBytes(const ComponentClass& one, std::size_t tokens) {
+  return tokens * one.width / 8;
+}
+[[nodiscard]] inline bool BeginsAt(const ComponentClass& one, std::size_t level) {
+  return one.start == level;
+}
+
+// What a tile that brings its own codings says, and no more: one table, one class a strip, means
+// and scales.
+[[nodiscard]] SymbolTable OwnTable(const RansModel& model);
+[[nodiscard]] StripProfile OwnStrip(std::uint32_t head_size);
+
+}  // namespace kdn::codec

@@ -1,0 +1,60 @@
+// The tile scheme kResidual: what is between the values that fine decodes to and the engine's own
+// bits.
+//
+// Words of one type are numbered in the order of their values (sign and magnitude become one
+// ascending number). The number of a value, minus that of its prediction, is cut into a symbol,
+// which is rANS-coded, and some raw bits below it, whose count follows from the prediction's
+// exponent and from how far the channel's values are off. docs/codec.md specifies the bytes.
+//
+// Thread-safety: pure functions; scratch belongs to the call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "codec/kernels/kernels.h"
+#include "codec/tile_shape.h"
+
+namespace kdn::codec {
+
+struct ResidualScratch {
+  std::vector<std::uint8_t> symbols;
+  std::vector<std::uint16_t> words;
+  std::vector<RansBlock> blocks;
+};
+
+// Appends the tile. `predicted` and `actual` are the tile's values in value order.
+void EncodeResidual(const Kernels& kernels, const TileShape& shape, ConstBytes predicted,
+                    ConstBytes actual, std::vector<std::byte>& tile, ResidualScratch& scratch);
+
+// One strip after another, those that are wanted.
+class ResidualDecoder {
+ public:
+  ResidualDecoder(const Kernels& kernels, const TileShape& shape, ResidualScratch& scratch)
+      : kernels_(kernels), shape_(shape), scratch_(scratch) {}
+
+  // False if the bytes are not such a tile. They must stay until decoding ends.
+  [[nodiscard]] bool Open(ConstBytes tile);
+  // Turns the predicted values of strip s, in value order, into the actual ones; false if the strip
+  // does not decode, and the values are then unspecified.
+  [[nodiscard]] bool DecodeStrip(std::size_t strip, MutableBytes values);
+
+ private:
+  struct StripView {
+    ConstBytes spreads;  // of each channel, one signed byte
+    RansTable table;
+    std::vector<std::uint16_t> words;
+    const std::byte* blocks = nullptr;
+    ConstBytes bits;
+    ConstBytes escapes;
+  };
+  const Kernels& kernels_;
+  const TileShape& shape_;
+  ResidualScratch& scratch_;
+  std::vector<StripView> strips_;
+  const std::byte* end_ = nullptr;
+};
+
+}  // namespace kdn::codec
