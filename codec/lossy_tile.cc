@@ -128,11 +128,10 @@ Status DoesNotDecode() {
   return Status(Code::kDataLoss, "a tile does not decode");
 }
 
-}  // namespace
-
-TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
-                           const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
-                           CodecScratch& scratch) {
+// The tile's own bits into scratch.values, its floats, freed of their position, into
+// scratch.floats.
+Turning ReadTile(const LossyContext& context, const LossyTile& tile, const TileMemory& memory,
+                 CodecScratch& scratch) {
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
   FillTurns(context, turning, tile.first_position, shape.tokens, scratch.turns);
@@ -146,6 +145,16 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
     kToFloats[static_cast<std::size_t>(shape.dtype)](values, strip.size(), strip.data());
     Unturn(turning, tile, scratch.turns.data(), strip);
   }
+  return turning;
+}
+
+}  // namespace
+
+TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
+                           const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
+                           CodecScratch& scratch) {
+  const TileShape& shape = tile.place.shape;
+  const Turning turning = ReadTile(context, tile, memory, scratch);
   std::vector<StripCoding> codings;
   if (context.profile != nullptr) {
     codings = ProfileCodings(context, tile);
@@ -225,6 +234,13 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
     ScatterValues(memory.format(), scratch.values.data() + s * shape.strip_bytes(), memory.Rows(s));
   }
   return Status();
+}
+
+void ReadUnturned(const LossyContext& context, const LossyTile& tile, const TileMemory& memory,
+                  std::vector<float>& values) {
+  CodecScratch scratch;
+  ReadTile(context, tile, memory, scratch);
+  values = std::move(scratch.floats);
 }
 
 void TurnValues(const LossyContext& context, const LossyTile& tile, std::int64_t moved,

@@ -50,6 +50,10 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
                        std::span<const TileBytes> tiles, std::int64_t moved,
                        const TileMemory& memory, CodecScratch& scratch);
 
+// The tile's values as floats in value order, keys freed of their position.
+void ReadUnturned(const LossyContext& context, const LossyTile& tile, const TileMemory& memory,
+                  std::vector<float>& values);
+
 // Turns values in value order, as they are, by `moved` positions.
 void TurnValues(const LossyContext& context, const LossyTile& tile, std::int64_t moved,
                 MutableBytes values);

@@ -237,8 +237,8 @@ void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory
     std::array<std::size_t, kLevelCount> begin{};
     for (std::size_t l = 0; l < kLevelCount; ++l) begin[l] = bytes[l].size();
     const TileMemory values(memory, tile.place, tile.at.kv_heads);
-    const TileScheme exact = EncodeLossyTile(context, {tile.at, tile.place, header.first_position}, values,
-                    header.levels_encoded, bytes, scratch);
+    const TileScheme exact = EncodeLossyTile(context, {tile.at, tile.place, header.first_position},
+                                             values, header.levels_encoded, bytes, scratch);
     for (const LevelInfo& info : Levels()) {
       if (!header.levels_encoded.Has(info.level)) continue;
       const auto l = static_cast<std::size_t>(info.level);

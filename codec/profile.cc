@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-#include "base/limits.h"
+#include "codec/tile_plan.h"
 
 namespace kdn::codec {
 namespace {
@@ -15,10 +15,6 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kTablesMax = 4096;
 // Finite with room for every product that a decoder makes.
 constexpr float kMagnitudeMax = 1e18F;
-
-std::size_t PlanesOfGroup(const KvGroup& group) {
-  return group.attention == AttentionKind::kState || group.v_head_size == 0 ? 1 : 2;
-}
 
 std::uint32_t HeadSize(const KvGroup& group, std::size_t plane) {
   return plane == 0 ? group.k_head_size : group.v_head_size;
@@ -236,7 +232,7 @@ Result<Profile> Profile::Make(const ModelSpec& spec, Parts parts) {
   }
   for (std::uint32_t layer = 0; layer < LayerCount(spec); ++layer) {
     const KvGroup& group = GroupOfLayer(spec, layer);
-    for (std::size_t plane = 0; plane < PlanesOfGroup(group); ++plane) {
+    for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
       profile.first_strip_[layer][plane] = next;
       for (std::uint32_t head = 0; head < group.kv_heads; ++head, ++next) {
         if (next == parts.strips.size()) return Error(Code::kInvalidArgument, "strips are missing");
@@ -276,7 +272,7 @@ Result<Profile> Profile::Decode(const ModelSpec& spec, ConstBytes bytes) {
   for (std::size_t i = 0; i < tables && in.ok(); ++i) parts.tables.push_back(ReadTable(in));
   for (std::uint32_t layer = 0; layer < LayerCount(spec) && in.ok(); ++layer) {
     const KvGroup& group = GroupOfLayer(spec, layer);
-    for (std::size_t plane = 0; plane < PlanesOfGroup(group); ++plane) {
+    for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
       for (std::uint32_t head = 0; head < group.kv_heads && in.ok(); ++head) {
         parts.strips.push_back(ReadStrip(HeadSize(group, plane), in));
       }

@@ -28,12 +28,8 @@ constexpr Plane PlaneAt(AttentionKind attention, std::size_t index) {
   return Plane::kState;
 }
 
-std::size_t PlaneCount(const KvGroup& group) {
-  return group.attention == AttentionKind::kState || group.v_head_size == 0 ? 1 : 2;
-}
-
 std::optional<std::size_t> PlaneIndex(const KvGroup& group, Plane plane) {
-  for (std::size_t i = 0; i < PlaneCount(group); ++i) {
+  for (std::size_t i = 0; i < PlaneCountOf(group); ++i) {
     if (PlaneAt(group.attention, i) == plane) return i;
   }
   return std::nullopt;
@@ -50,6 +46,10 @@ const KvGroup* GroupOfLayers(const ModelSpec& spec, const Range& layers) {
 }
 
 }  // namespace
+
+std::size_t PlaneCountOf(const KvGroup& group) {
+  return group.attention == AttentionKind::kState || group.v_head_size == 0 ? 1 : 2;
+}
 
 Status CheckHeader(const ModelSpec& spec, const ObjectHeader& header) {
   const auto refuse = [](const char* why) { return Status(Code::kInvalidArgument, why); };
@@ -80,7 +80,7 @@ std::vector<TileCoordinates> TilesOf(const ModelSpec& spec, const ObjectHeader& 
     const Range held = Intersection(header.part.kv_heads, Range{0, group.kv_heads});
     if (held.count == 0) continue;
     for (const Range& heads : HeadGroups(held, header.heads_per_group)) {
-      for (std::size_t i = 0; i < PlaneCount(group); ++i) {
+      for (std::size_t i = 0; i < PlaneCountOf(group); ++i) {
         tiles.push_back({.level = level,
                          .plane = PlaneAt(group.attention, i),
                          .layers = layers,

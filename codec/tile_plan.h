@@ -26,6 +26,9 @@ struct TilePlace {
 // this model and within base/limits.h.
 [[nodiscard]] Status CheckHeader(const ModelSpec& spec, const ObjectHeader& header);
 
+// How many planes a group's layers have, in PagedKv's order.
+[[nodiscard]] std::size_t PlaneCountOf(const KvGroup& group);
+
 // The tiles of one level of a part in segment order: layer group by layer group, head group by head
 // group, plane by plane. A KV group with fewer heads than the part names contributes those it has.
 // Requires: CheckHeader().

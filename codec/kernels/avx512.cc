@@ -2,6 +2,7 @@
 // another file shares: the linker keeps one copy of those, and it might keep the AVX-512 one.
 #include <immintrin.h>
 
+#include "codec/kernels/avx512_nested.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
@@ -418,8 +419,8 @@ constinit const Kernels kAvx512Kernels{
     .unpack = Unpack,
     .rans_encode = RansEncodeWide,
     .rans_decode = RansDecode,
-    .class_codes = CodesOneByOne,
-    .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
+    .class_codes = avx512::ClassCodesWide,
+    .synthesise = {avx512::SynthesiseBf16, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
                    SynthesiseOneByOne<Fp8E5M2Number>},
 };

@@ -139,7 +139,7 @@ struct Kernels {
 
 extern const Kernels kScalarKernels;  // The specification. Always built, always supported.
 extern const Kernels kAvx2Kernels;    // Built on x86-64 only, as is the next.
-extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI and VBMI2.
+extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VNNI.
 
 // A decoder that stopped after `done` symbols, a multiple of kRansLanes. Without initialisers: the
 // constructor that they bring would be shared by files for different instruction sets.

@@ -17,8 +17,8 @@ namespace {
 constexpr std::size_t kChannelsMax = 1024;
 
 // Codes first .. first + count - 1 of a class, counted over its tokens.
-void CodesOneByOne(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
-                   std::size_t stride) {
+[[maybe_unused]] void CodesOneByOne(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
+                                    std::size_t stride) {
   std::size_t i = 0;
   for (std::size_t t = 0; t < tokens; ++t, out += stride) {
     for (std::size_t k = 0; k < codes.width; ++k, ++i) {
@@ -33,7 +33,8 @@ void CodesOneByOne(const ClassCodes& codes, std::size_t tokens, std::int8_t* out
 }
 
 // Sums of matrix rows and codes, or the ordered codes themselves.
-inline void SumRow(const Synthesis& s, const std::int8_t* codes, std::int32_t* sums) {
+[[maybe_unused]] inline void SumRow(const Synthesis& s, const std::int8_t* codes,
+                                    std::int32_t* sums) {
   std::int8_t ordered[kChannelsMax];
   const std::int8_t* row = codes;
   if (s.order != nullptr) {

@@ -1,0 +1,377 @@
+#include "codec/profile_learner.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "codec/lossy_tile.h"
+#include "codec/tile_memory.h"
+
+namespace kdn::codec {
+namespace {
+
+// Classes begin at the level at which their root mean square is at least this many bins; then the
+// raw planes that refine them cost little more than coding the finer bins in one piece.
+constexpr double kStartRatio = 0.45;
+constexpr double kValueWeight = 2.3;  // an error of V is felt as much as one of K 0.6 bits smaller
+constexpr double kTinyVariance = 1e-24;
+
+// Eigenvectors of a symmetric matrix by cyclic Jacobi rotations: `a` ends up diagonal, column k of
+// `vectors` is the vector of a[k][k].
+void Diagonalise(std::size_t n, std::vector<double>& a, std::vector<double>& vectors) {
+  vectors.assign(n * n, 0.0);
+  for (std::size_t i = 0; i < n; ++i) vectors[i * n + i] = 1.0;
+  for (int sweep = 0; sweep < 30; ++sweep) {
+    double off = 0.0;
+    double diagonal = 0.0;
+    for (std::size_t i = 0; i < n; ++i) {
+      diagonal += a[i * n + i] * a[i * n + i];
+      for (std::size_t j = i + 1; j < n; ++j) off += a[i * n + j] * a[i * n + j];
+    }
+    if (off <= 1e-18 * diagonal) return;
+    for (std::size_t p = 0; p + 1 < n; ++p) {
+      for (std::size_t q = p + 1; q < n; ++q) {
+        const double apq = a[p * n + q];
+        if (apq == 0.0) continue;
+        const double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
+        const double t =
+            (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
+        const double c = 1.0 / std::sqrt(t * t + 1.0);
+        const double s = t * c;
+        for (std::size_t k = 0; k < n; ++k) {
+          const double x = a[k * n + p];
+          const double y = a[k * n + q];
+          a[k * n + p] = c * x - s * y;
+          a[k * n + q] = s * x + c * y;
+        }
+        for (std::size_t k = 0; k < n; ++k) {
+          const double x = a[p * n + k];
+          const double y = a[q * n + k];
+          a[p * n + k] = c * x - s * y;
+          a[q * n + k] = s * x + c * y;
+        }
+        for (std::size_t k = 0; k < n; ++k) {
+          const double x = vectors[k * n + p];
+          const double y = vectors[k * n + q];
+          vectors[k * n + p] = c * x - s * y;
+          vectors[k * n + q] = s * x + c * y;
+        }
+      }
+    }
+  }
+}
+
+// A strip in components: which real combinations of them its channels are, and how far they spread.
+struct Components {
+  std::uint32_t channels = 0;
+  std::uint16_t block = 1;
+  std::vector<double> mean;
+  std::vector<double> basis;        // [channel][component of its block], in weighted space undone
+  std::vector<double> deviation;    // of each component, in weighted units
+  std::vector<std::uint16_t> rank;  // of each component among all, the widest first
+};
+
+// Mass and first moment of a Gaussian of deviation d between a and b.
+struct Moments {
+  double mass = 0.0;
+  double first = 0.0;
+};
+Moments Between(double a, double b, double d) {
+  const auto above = [d](double x) { return 0.5 * std::erfc(x / (d * std::sqrt(2.0))); };
+  const auto density = [d](double x) {
+    return d / std::sqrt(2.0 * 3.14159265358979323846) * std::exp(-0.5 * x * x / (d * d));
+  };
+  return {above(a) - above(b), density(a) - density(b)};
+}
+
+// The classes of a strip for draft bins of `step`, with the deviations of their components.
+struct PlannedClass {
+  ComponentClass one;
+  std::vector<double> deviations;  // in code units
+};
+std::vector<PlannedClass> PlanClasses(const Components& strip, double step) {
+  std::vector<double> sorted(strip.channels);
+  for (std::size_t k = 0; k < sorted.size(); ++k) sorted[strip.rank[k]] = strip.deviation[k];
+  std::vector<PlannedClass> classes;
+  for (std::size_t first = 0; first < sorted.size(); first += kClassWidthUnit) {
+    double squares = 0.0;
+    for (std::size_t k = 0; k < kClassWidthUnit; ++k) {
+      squares += sorted[first + k] * sorted[first + k];
+    }
+    double ratio = std::sqrt(squares / kClassWidthUnit) / step;
+    ComponentClass one{.width = kClassWidthUnit};
+    for (; one.start < kLossyLevels && ratio < kStartRatio; ++one.start) ratio *= 2.0;
+    for (; one.start < kLossyLevels && ratio >= 2.0 * kStartRatio && one.planes < 2; ++one.planes) {
+      ratio /= 2.0;
+    }
+    const bool alike = !classes.empty() && classes.back().one.start == one.start &&
+                       classes.back().one.planes == one.planes;
+    if (alike) {
+      classes.back().one.width += kClassWidthUnit;
+    } else {
+      classes.push_back({one, {}});
+    }
+    for (std::size_t k = 0; k < kClassWidthUnit; ++k) {
+      classes.back().deviations.push_back(std::max(sorted[first + k] / step * 8.0, 1e-3));
+    }
+  }
+  return classes;
+}
+
+// Probabilities of the symbols of a class: the mixture of its components.
+std::array<double, kRansSymbolsMax> SymbolMasses(const PlannedClass& planned) {
+  std::array<double, kRansSymbolsMax> masses{};
+  const double bin = std::exp2(planned.one.BinShift());
+  for (const double deviation : planned.deviations) {
+    for (int s = -31; s <= 31; ++s) {
+      const double middle = s * bin;
+      masses[static_cast<std::size_t>(s + kZeroSymbol)] +=
+          Between(middle - bin / 2, middle + bin / 2, deviation).mass /
+          static_cast<double>(planned.deviations.size());
+    }
+  }
+  return masses;
+}
+
+double Entropy(const std::array<double, kRansSymbolsMax>& masses) {
+  double bits = 0.0;
+  for (const double m : masses) {
+    if (m > 1e-12) bits -= m * std::log2(m);
+  }
+  return bits;
+}
+
+SymbolTable TableOf(const PlannedClass& planned) {
+  const auto masses = SymbolMasses(planned);
+  const int shift = static_cast<int>(planned.one.BinShift());
+  // Codes have 8 bits: symbols further out would wrap. Those that hardly occur are clipped.
+  const int furthest = std::min(31, (120 >> shift));
+  Histogram histogram{};
+  for (int s = -furthest; s <= furthest; ++s) {
+    const auto at = static_cast<std::size_t>(s + kZeroSymbol);
+    const bool rare = masses[at] < 2e-5 && std::abs(s) > 1;
+    if (!rare) histogram[at] = static_cast<std::uint32_t>(std::lround(masses[at] * 1e6)) + 1;
+  }
+  SymbolTable table;
+  table.model = ModelOf(histogram);
+  const double bin = std::exp2(shift);
+  for (unsigned level = planned.one.start; level < kLossyLevels; ++level) {
+    const unsigned planes = planned.one.PlanesAt(level);
+    const double part = bin / std::exp2(planes);
+    for (std::size_t i = 0; i < table.model.count; ++i) {
+      const double low = (table.model.symbol[i] - kZeroSymbol) * bin - bin / 2;
+      double off = 0.0;
+      double mass = 0.0;
+      for (unsigned j = 0; j < (1U << planes); ++j) {
+        const double a = low + j * part;
+        for (const double deviation : planned.deviations) {
+          const Moments m = Between(a, a + part, deviation);
+          off += m.first - m.mass * (a + part / 2);
+          mass += m.mass;
+        }
+      }
+      const double shifted = mass > 1e-9 ? off / mass : 0.0;
+      table.reconstruction[level][i] =
+          static_cast<std::int8_t>(std::lround(low + part / 2 + shifted));
+    }
+  }
+  return table;
+}
+
+StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& classes, double step,
+                     std::size_t first_table) {
+  StripProfile profile;
+  for (const PlannedClass& planned : classes) {
+    profile.classes.push_back(planned.one);
+    profile.classes.back().table = static_cast<std::uint16_t>(first_table++);
+    if (planned.one.start == kLossyLevels) profile.classes.back().table = 0;
+  }
+  profile.order = strip.rank;
+  profile.block = strip.block;
+  const double unit = step / 8.0;
+  for (std::size_t c = 0; c < strip.channels; ++c) {
+    profile.mean.push_back(static_cast<float>(strip.mean[c]));
+    const double* row = strip.basis.data() + c * strip.block;
+    if (strip.block == 1) {
+      profile.scale.push_back(static_cast<float>(row[0] * unit));
+      continue;
+    }
+    double largest = 1e-30;
+    for (std::size_t k = 0; k < strip.block; ++k) largest = std::max(largest, std::fabs(row[k]));
+    profile.scale.push_back(static_cast<float>(largest * unit / 127.0));
+    for (std::size_t k = 0; k < strip.block; ++k) {
+      profile.matrix.push_back(static_cast<std::int8_t>(std::lround(row[k] / largest * 127.0)));
+    }
+  }
+  return profile;
+}
+
+}  // namespace
+
+ProfileLearner::ProfileLearner(ModelSpec spec, RotaryAngles angles)
+    : spec_(std::move(spec)), angles_(std::move(angles)) {
+  for (std::uint32_t layer = 0; layer < LayerCount(spec_); ++layer) {
+    const KvGroup& group = GroupOfLayer(spec_, layer);
+    for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
+      for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
+        const std::uint32_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
+        strips_.push_back({layer, plane, head, channels, std::vector<double>(channels),
+                           std::vector<double>(std::size_t{channels} * channels)});
+      }
+    }
+  }
+}
+
+Result<ProfileLearner> ProfileLearner::Make(const ModelSpec& spec) {
+  if (Status status = ValidateModelSpec(spec); !status.ok()) return std::unexpected(status);
+  KDN_ASSIGN_OR_RETURN(RotaryAngles angles, RotaryAngles::Make(spec.rotary));
+  return ProfileLearner(spec, std::move(angles));
+}
+
+Status ProfileLearner::Add(const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
+                           std::uint64_t first_position) {
+  ObjectHeader header;
+  header.dtype = spec_.dtype;
+  header.token_count = place.token_count;
+  header.part.layers = {0, static_cast<std::uint16_t>(LayerCount(spec_))};
+  for (const KvGroup& group : spec_.groups) {
+    header.part.kv_heads.count = std::max(header.part.kv_heads.count, group.kv_heads);
+  }
+  KDN_RETURN_IF_ERROR(CheckHeader(spec_, header));
+  const Memory memory{kv, blocks, place};
+  const LossyContext context{kScalarKernels, spec_, &angles_, nullptr};
+  std::size_t next = 0;
+  std::vector<float> values;
+  for (const TileCoordinates& at : TilesOf(spec_, header, Level::kExact)) {
+    const Result<TilePlace> placed = PlaceOf(spec_, header, at);
+    if (!placed) return placed.error();
+    const TilePlace& tile = *placed;
+    const TileMemory tile_memory(memory, tile, at.kv_heads);
+    KDN_RETURN_IF_ERROR(tile_memory.Check());
+    if (tile_memory.HeldStrips() != tile.shape.strips()) {
+      return Status(Code::kInvalidArgument, "the memory lacks a layer or head");
+    }
+    ReadUnturned(context, {at, tile, first_position}, tile_memory, values);
+    const auto strip = std::find_if(strips_.begin(), strips_.end(), [&](const Statistics& s) {
+      return s.layer == at.layers.first && s.plane == tile.plane && s.head == at.kv_heads.first;
+    });
+    const std::size_t n = strip->channels;
+    for (std::size_t t = 0; t < tile.shape.tokens; ++t) {
+      const float* x = values.data() + t * n;
+      for (std::size_t i = 0; i < n; ++i) {
+        strip->sums[i] += double{x[i]};
+        double* row = strip->products.data() + i * n;
+        for (std::size_t j = 0; j <= i; ++j) row[j] += double{x[i]} * double{x[j]};
+      }
+    }
+    ++next;
+  }
+  tokens_ += place.token_count;
+  return next == strips_.size() ? Status() : Status(Code::kInternal);
+}
+
+Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
+                                      const LearnOptions& options) const {
+  if (tokens_ < 2 * std::uint64_t{options.block} || tokens_ < 64) {
+    return Error(Code::kFailedPrecondition, "too few tokens have been counted");
+  }
+  if (!options.weights.empty() && options.weights.size() != strips_.size()) {
+    return Error(Code::kInvalidArgument, "weights are not one list a strip");
+  }
+  std::vector<Components> strips;
+  const auto count = static_cast<double>(tokens_);
+  for (std::size_t s = 0; s < strips_.size(); ++s) {
+    const Statistics& from = strips_[s];
+    const std::size_t n = from.channels;
+    Components& to = strips.emplace_back();
+    to.channels = from.channels;
+    const std::uint32_t wanted = std::min<std::uint32_t>(options.block, kMatrixBlockMax);
+    to.block = n % wanted == 0 && wanted % kClassWidthUnit == 0 ? static_cast<std::uint16_t>(wanted)
+                                                                : std::uint16_t{1};
+    if (n < wanted && n % kClassWidthUnit == 0) to.block = static_cast<std::uint16_t>(n);
+    for (const double sum : from.sums) to.mean.push_back(sum / count);
+    const auto covariance = [&](std::size_t i, std::size_t j) {
+      const double product = from.products[std::max(i, j) * n + std::min(i, j)];
+      return product / count - to.mean[i] * to.mean[j];
+    };
+    double power = 0.0;
+    for (std::size_t c = 0; c < n; ++c) power += std::max(covariance(c, c), kTinyVariance);
+    std::vector<double> root(n);  // of the weights
+    for (std::size_t c = 0; c < n; ++c) {
+      double weight = static_cast<double>(n) / power * (from.plane == 1 ? kValueWeight : 1.0);
+      if (!options.weights.empty()) {
+        if (options.weights[s].size() != n) {
+          return Error(Code::kInvalidArgument, "weights are not one a channel");
+        }
+        weight = options.weights[s][c];
+      }
+      root[c] = std::sqrt(std::max(weight, 1e-30));
+    }
+    to.basis.resize(n * to.block);
+    to.deviation.resize(n);
+    std::vector<double> a(std::size_t{to.block} * to.block);
+    std::vector<double> vectors;
+    for (std::size_t first = 0; first < n; first += to.block) {
+      for (std::size_t i = 0; i < to.block; ++i) {
+        for (std::size_t j = 0; j < to.block; ++j) {
+          a[i * to.block + j] =
+              covariance(first + i, first + j) * root[first + i] * root[first + j];
+        }
+      }
+      Diagonalise(to.block, a, vectors);
+      for (std::size_t k = 0; k < to.block; ++k) {
+        to.deviation[first + k] = std::sqrt(std::max(a[k * to.block + k], kTinyVariance));
+        for (std::size_t i = 0; i < to.block; ++i) {
+          to.basis[(first + i) * to.block + k] = vectors[i * to.block + k] / root[first + i];
+        }
+      }
+    }
+    std::vector<std::uint16_t> by_spread(n);
+    std::iota(by_spread.begin(), by_spread.end(), std::uint16_t{0});
+    std::stable_sort(by_spread.begin(), by_spread.end(), [&](std::uint16_t i, std::uint16_t j) {
+      return to.deviation[i] > to.deviation[j];
+    });
+    to.rank.resize(n);
+    for (std::size_t r = 0; r < n; ++r) to.rank[by_spread[r]] = static_cast<std::uint16_t>(r);
+  }
+
+  // The bins of draft: as wide as its bits allow.
+  const auto draft_bits = [&](double step) {
+    double bits = 0.0;
+    double values = 0.0;
+    for (const Components& strip : strips) {
+      values += strip.channels;
+      for (const PlannedClass& planned : PlanClasses(strip, step)) {
+        if (planned.one.start != 0) continue;
+        bits += planned.one.width * (Entropy(SymbolMasses(planned)) + planned.one.planes);
+      }
+    }
+    return bits / values;
+  };
+  double low = -12.0;  // powers of two: too narrow, too wide
+  double high = 12.0;
+  for (int i = 0; i < 30; ++i) {
+    const double middle = 0.5 * (low + high);
+    (draft_bits(std::exp2(middle)) > options.draft_bits ? low : high) = middle;
+  }
+  const double step = std::exp2(0.5 * (low + high));
+
+  Profile::Parts parts;
+  parts.model = model;
+  for (const Components& strip : strips) {
+    const std::vector<PlannedClass> classes = PlanClasses(strip, step);
+    std::vector<PlannedClass> coded;
+    StripProfile made = StripOf(strip, classes, step, 0);
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      if (classes[i].one.start == kLossyLevels) continue;
+      made.classes[i].table = static_cast<std::uint16_t>(parts.tables.size());
+      parts.tables.push_back(TableOf(classes[i]));
+    }
+    parts.strips.push_back(std::move(made));
+  }
+  return Profile::Make(spec_, std::move(parts));
+}
+
+}  // namespace kdn::codec

@@ -1,0 +1,65 @@
+// Learns a profile from KV values of a model: means, covariances and, from those, a transform, bins
+// and tables for each layer, head and plane. docs/codec.md says why so.
+//
+// The memory it takes does not grow with the number of chunks: one matrix per layer, head and
+// plane.
+//
+// Thread-safety: not safe; caller synchronises.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "codec/object_codec.h"
+#include "codec/profile.h"
+#include "codec/rotary.h"
+
+namespace kdn::codec {
+
+struct LearnOptions {
+  // Bits a value that draft should take; standard and fine take about one more each.
+  double draft_bits = 1.5;
+  // Karhunen-Loève transform of blocks of so many channels; 1: none.
+  std::uint16_t block = 64;
+  // How much an error of each channel matters: by layer, plane, head and channel; empty: all heads
+  // of a plane alike, relative to their power, and values more than keys.
+  std::vector<std::vector<double>> weights;  // by strip, in the order of Profile's strips
+};
+
+class ProfileLearner {
+ public:
+  // kInvalidArgument for a spec that ValidateModelSpec() refuses, kUnimplemented for a model whose
+  // keys cannot be freed of their position.
+  static Result<ProfileLearner> Make(const ModelSpec& spec);
+
+  // Counts the values of place.token_count tokens, prefilled at `first_position`. The memory holds
+  // all layers and heads. Statuses as ObjectCodec::Encode().
+  Status Add(const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
+             std::uint64_t first_position);
+
+  [[nodiscard]] std::uint64_t tokens() const { return tokens_; }
+
+  // kFailedPrecondition before there are twice as many tokens as a block has channels.
+  [[nodiscard]] Result<Profile> Learn(const ModelFingerprint& model,
+                                      const LearnOptions& options) const;
+
+ private:
+  struct Statistics {
+    std::uint32_t layer = 0;
+    std::size_t plane = 0;
+    std::uint32_t head = 0;
+    std::uint32_t channels = 0;
+    std::vector<double> sums;      // of each channel
+    std::vector<double> products;  // of each pair of channels, channels x channels
+  };
+  ProfileLearner(ModelSpec spec, RotaryAngles angles);
+
+  ModelSpec spec_;
+  RotaryAngles angles_;
+  std::vector<Statistics> strips_;
+  std::uint64_t tokens_ = 0;
+};
+
+}  // namespace kdn::codec
