@@ -111,7 +111,7 @@ Synthesis SynthesisOf(const StripProfile& strip, const Turning& turning) {
           .rotary_dims = turning.dims};
 }
 
-// The strip whose symbols were decoded last, to value order.
+// A strip whose symbols were decoded, to value order.
 void SynthesiseStrip(const LossyContext& context, const LossyTile& tile, const Turning& turning,
                      const NestedDecoder& decoder, std::size_t strip, CodecScratch& scratch,
                      std::byte* values) {
@@ -126,6 +126,28 @@ void SynthesiseStrip(const LossyContext& context, const LossyTile& tile, const T
 
 Status DoesNotDecode() {
   return Status(Code::kDataLoss, "a tile does not decode");
+}
+
+// The same, straight into the engine's rows. Requires: dims that are neighbours.
+void SynthesiseRows(const LossyContext& context, const LossyTile& tile, const Turning& turning,
+                    const NestedDecoder& decoder, std::size_t strip, StripRows rows,
+                    CodecScratch& scratch) {
+  const TileShape& shape = tile.place.shape;
+  scratch.codes.resize(shape.strip_values());
+  decoder.FillCodes(strip, scratch.codes.data());
+  const Synthesis synthesis = SynthesisOf(decoder.ProfileOf(strip), turning);
+  const auto synthesise = context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)];
+  const std::uint8_t* exponents = decoder.Exponents(strip);
+  const std::int8_t* codes = scratch.codes.data();
+  const float* turns = scratch.turns.data();
+  RowRun run;
+  while (rows.Next(run)) {
+    synthesise(synthesis, codes, shape.head_size, exponents, turns, run.rows, run.first,
+               rows.map().slot_stride);
+    codes += run.rows * shape.head_size;
+    turns += run.rows * turning.dims;
+    if (exponents != nullptr) exponents += run.rows;
+  }
 }
 
 // The tile's own bits into scratch.values, its floats, freed of their position, into
@@ -177,9 +199,9 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
                         context.profile == nullptr ? std::span<const StripCoding>() : codings,
                         decoding);
   for (std::size_t l = 0; l < count; ++l) (void)decoder.Open(nested[l]);
+  (void)decoder.DecodeSymbols(std::vector<std::uint8_t>(shape.strips(), 1));
   scratch.predicted.resize(shape.raw_bytes());
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    (void)decoder.DecodeSymbols(s);
     SynthesiseStrip(context, tile, turning, decoder, s, scratch,
                     scratch.predicted.data() + s * shape.strip_bytes());
   }
@@ -213,24 +235,40 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
   if (raw && tiles.back().bytes.size() != shape.raw_bytes()) return DoesNotDecode();
   if (exact && !raw && !residual.Open(tiles.back().bytes)) return DoesNotDecode();
 
-  // Values wait in scratch until every strip is known to decode: nothing is written otherwise.
+  std::vector<std::uint8_t> wanted(shape.strips());
+  for (std::size_t s = 0; s < wanted.size(); ++s) wanted[s] = memory.Holds(s) ? 1 : 0;
+  if (!raw && !decoder.DecodeSymbols(wanted)) return DoesNotDecode();
+  const bool dense = memory
+                         .Rows(static_cast<std::size_t>(std::find(wanted.begin(), wanted.end(), 1) -
+                                                        wanted.begin()))
+                         .map()
+                         .dim_stride == static_cast<std::ptrdiff_t>(DTypeBytes(shape.dtype));
+  if (!exact && dense) {
+    // Nothing has been written yet and nothing can fail from here on.
+    for (std::size_t s = 0; s < shape.strips(); ++s) {
+      if (wanted[s] == 0) continue;
+      SynthesiseRows(context, tile, turning, decoder, s, memory.Rows(s), scratch);
+    }
+    return Status();
+  }
+  // Values wait in scratch until every strip is known to decode.
   scratch.values.resize(shape.raw_bytes());
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    if (!memory.Holds(s)) continue;
+    if (wanted[s] == 0) continue;
     const auto values =
         MutableBytes(scratch.values).subspan(s * shape.strip_bytes(), shape.strip_bytes());
     if (raw) {
-      std::memcpy(values.data(), tiles.back().bytes.data() + s * shape.strip_bytes(),
-                  values.size());
+      const ConstBytes strip =
+          tiles.back().bytes.subspan(s * shape.strip_bytes(), shape.strip_bytes());
+      std::copy(strip.begin(), strip.end(), values.begin());
     } else {
-      if (!decoder.DecodeSymbols(s)) return DoesNotDecode();
       SynthesiseStrip(context, tile, turning, decoder, s, scratch, values.data());
       if (exact && !residual.DecodeStrip(s, values)) return DoesNotDecode();
     }
     if (exact && moved != 0) TurnValues(context, tile, moved, values);
   }
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    if (!memory.Holds(s)) continue;
+    if (wanted[s] == 0) continue;
     ScatterValues(memory.format(), scratch.values.data() + s * shape.strip_bytes(), memory.Rows(s));
   }
   return Status();

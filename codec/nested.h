@@ -66,10 +66,10 @@ class NestedDecoder {
 
   // False if the bytes are not a tile of the next level. They must stay until decoding ends.
   [[nodiscard]] bool Open(ConstBytes tile);
-  // Decodes the symbols of strip s; false if they do not decode.
-  [[nodiscard]] bool DecodeSymbols(std::size_t strip);
-  // Codes of the strip whose symbols were decoded last, [token][channel], and the tokens' exponents
-  // (null: all 0).
+  // Decodes the symbols of the strips s with wanted[s] != 0; false if some do not decode.
+  [[nodiscard]] bool DecodeSymbols(std::span<const std::uint8_t> wanted);
+  // Codes of a strip whose symbols were decoded, [token][channel], and its tokens' exponents (null:
+  // all 0).
   void FillCodes(std::size_t strip, std::int8_t* codes) const;
   [[nodiscard]] const std::uint8_t* Exponents(std::size_t strip) const;
   [[nodiscard]] const StripProfile& ProfileOf(std::size_t strip) const {
@@ -85,6 +85,7 @@ class NestedDecoder {
   };
   [[nodiscard]] bool ReadOwn(ByteReader& in);
   [[nodiscard]] bool ReadExponents(ByteReader& in, std::size_t strip);
+  void AddBlocks(std::size_t strip);
 
   const Kernels& kernels_;
   const TileShape& shape_;

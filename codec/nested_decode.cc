@@ -110,14 +110,24 @@ bool NestedDecoder::Open(ConstBytes tile) {
   return true;
 }
 
-bool NestedDecoder::DecodeSymbols(std::size_t strip) {
-  scratch_.symbols.resize(shape_.strip_values());
+bool NestedDecoder::DecodeSymbols(std::span<const std::uint8_t> wanted) {
+  scratch_.symbols.resize(shape_.values());
   scratch_.blocks.clear();
+  for (std::size_t s = 0; s < wanted.size(); ++s) {
+    if (wanted[s] != 0) AddBlocks(s);
+  }
+  // Kernels like blocks of one table to follow one another.
+  std::stable_sort(scratch_.blocks.begin(), scratch_.blocks.end(),
+                   [](const RansBlock& a, const RansBlock& b) { return a.table < b.table; });
+  return kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size());
+}
+
+void NestedDecoder::AddBlocks(std::size_t strip) {
   for (std::size_t level = 0; level < open_; ++level) {
     const LevelView& view = levels_[level];
     const std::byte* at = view.strips[strip];
     const std::uint16_t* words = view.words.data() + view.first_word[strip];
-    std::uint8_t* symbols = scratch_.symbols.data();
+    std::uint8_t* symbols = scratch_.symbols.data() + strip * shape_.strip_values();
     for (const ComponentClass& one : codings_[strip].profile->classes) {
       const std::size_t count = std::size_t{shape_.tokens} * one.width;
       if (BeginsAt(one, level)) {
@@ -138,7 +148,6 @@ bool NestedDecoder::DecodeSymbols(std::size_t strip) {
       symbols += count;
     }
   }
-  return kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size());
 }
 
 void NestedDecoder::FillCodes(std::size_t strip, std::int8_t* codes) const {
@@ -150,7 +159,7 @@ void NestedDecoder::FillCodes(std::size_t strip, std::int8_t* codes) const {
     at[l] = levels_[l].strips[strip];
     words[l] = levels_[l].words.data() + levels_[l].first_word[strip];
   }
-  const std::uint8_t* symbols = scratch_.symbols.data();
+  const std::uint8_t* symbols = scratch_.symbols.data() + strip * shape_.strip_values();
   std::size_t first = 0;
   for (const ComponentClass& one : classes) {
     const std::size_t count = std::size_t{shape_.tokens} * one.width;

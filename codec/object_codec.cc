@@ -139,19 +139,8 @@ std::size_t LossyBytesMax(const TileShape& shape) {
          kLossyLevels * 256;
 }
 
-bool IsCodable(LevelSet levels) {
-  if (levels == LevelSet(Level::kExact)) return true;
-  for (const LevelInfo& info : Levels()) {
-    const auto number = static_cast<unsigned>(info.level);
-    if (levels.Has(info.level) && number > 0 && !levels.Has(static_cast<Level>(number - 1))) {
-      return false;
-    }
-  }
-  return levels.Has(Level::kDraft);
-}
-
 Result<EncodePlan> PlanEncode(const ModelSpec& spec, const ObjectHeader& header) {
-  if (!IsCodable(header.levels_encoded)) {
+  if (!CanEncode(header.levels_encoded)) {
     return Error(Code::kUnimplemented, "levels are exact alone, or draft and what follows it");
   }
   if (Status status = CheckHeader(spec, header); !status.ok()) return std::unexpected(status);
@@ -324,6 +313,17 @@ Status CheckProfile(const ObjectHeader& header, const Profile* profile) {
 }
 
 }  // namespace
+
+bool CanEncode(LevelSet levels) {
+  if (levels == LevelSet(Level::kExact)) return true;
+  for (const LevelInfo& info : Levels()) {
+    const auto number = static_cast<unsigned>(info.level);
+    if (levels.Has(info.level) && number > 0 && !levels.Has(static_cast<Level>(number - 1))) {
+      return false;
+    }
+  }
+  return levels.Has(Level::kDraft);
+}
 
 Result<ObjectCodec> ObjectCodec::Make(const ModelSpec& spec, std::string_view kernels) {
   if (Status status = ValidateModelSpec(spec); !status.ok()) return std::unexpected(status);

@@ -39,6 +39,10 @@ struct TileBytes {
   ConstBytes bytes;
 };
 
+// Whether objects of these levels can be written: exact alone, or draft and what follows it without
+// a gap.
+[[nodiscard]] bool CanEncode(LevelSet levels);
+
 class ObjectCodec {
  public:
   // Chooses the fastest kernels this machine has, or those named. kNotFound, kFailedPrecondition as

@@ -106,6 +106,8 @@ kdn_code kdn_load_start(kdn_client* client, const kdn_model* model, const kdn_lo
     kdn::client::LoadOptions ask;
     ask.deadline = DeadlineAfter(given.timeout_ms);
     ask.skip_tokens = given.skip_tokens;
+    if (given.level_skipped > 3) return Fail(Code::kInvalidArgument, "level_skipped ends at 3");
+    ask.level_max = static_cast<kdn::Level>(3 - given.level_skipped);
     if (given.layer_by_layer != 0) ask.order = kdn::client::LoadOrder::kLayerByLayer;
     const BlockViews views(*blocks);
     auto started =

@@ -21,6 +21,8 @@ kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_
     if (given.part_count != 0) ask.part_count = given.part_count;
     ask.replicas = given.replicas;
     ask.with_partial = given.with_partial != 0;
+    if (given.levels > 15) return Fail(Code::kInvalidArgument, "levels has four bits");
+    if (given.levels != 0) ask.levels = kdn::LevelSet(given.levels);
     ask.extras = BytesOf(given.extras, given.extras_size);
     ask.deadline = DeadlineAfter(given.timeout_ms);
     auto made = client->client->PlanStore(*ModelOf(model), {tokens, token_count}, ask);

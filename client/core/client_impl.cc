@@ -198,7 +198,7 @@ wire::PutStartRequest ClientImpl::PlanRequest(const Model& model, const StorePla
   whole.part.kv_heads = {0, model.kv_heads_max()};
   whole.layers_per_group = model.options().layers_per_group;
   whole.heads_per_group = model.options().heads_per_group;
-  whole.levels_encoded = Level::kExact;
+  whole.levels_encoded = options.levels;
   whole.dtype = model.spec().dtype;
   for (std::size_t c = 0; c < state.chunks.size(); ++c) {
     whole.token_count = state.chunks[c].token_count;
@@ -245,6 +245,9 @@ Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const Toke
   if (options.part_count == 0 || options.part_count > limits::kPartsPerChunkMax) {
     return Error(Code::kInvalidArgument, "part_count is out of bounds");
   }
+  if (!codec::CanEncode(options.levels)) {
+    return Error(Code::kInvalidArgument, "levels are exact alone, or draft and what follows it");
+  }
   if (options.context.size() > limits::kContextNameBytesMax) {
     return Error(Code::kInvalidArgument, "a context's name is longer than the limit");
   }
@@ -256,6 +259,7 @@ Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const Toke
   state.model = model.fingerprint();
   state.secret = secret.id;
   state.provenance = options.provenance;
+  state.levels = options.levels;
   state.part_count = options.part_count;
   state.context = options.context;
   std::size_t left = tokens.size();

@@ -13,6 +13,17 @@ namespace {
 
 constexpr std::size_t kUnitsInFlightMax = 32;
 
+// All levels up to the finest wanted; where exact stands alone there is no other.
+LevelSet LevelsToRead(const LevelBytes& level_bytes, Level level_max) {
+  const LevelSet there = LevelsWithBytes(level_bytes);
+  if (!there.Has(Level::kDraft)) return there;
+  LevelSet wanted;
+  for (const LevelInfo& info : Levels()) {
+    if (there.Has(info.level) && info.level <= level_max) wanted.Add(info.level);
+  }
+  return wanted;
+}
+
 }  // namespace
 
 LoadOp::LoadOp(std::shared_ptr<ClientContext> context, const Model& model,
@@ -101,7 +112,7 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   item.key = matched.key;
   item.part = where.shape.number;
   item.put_id = matched.where.put_id;
-  item.levels = LevelsWithBytes(where.level_bytes);
+  item.levels = LevelsToRead(where.level_bytes, options_.level_max);
   unit.wanted.shape = where.shape;
   unit.wanted.model = state_.model;
   unit.wanted.token_count = matched.where.token_count;

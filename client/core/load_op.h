@@ -80,9 +80,9 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   void Dispatch(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
                 std::vector<std::uint32_t> jobs);
   void Decode(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
-              std::vector<std::uint32_t> jobs, std::vector<std::byte>& scratch);
+              std::vector<std::uint32_t> jobs, codec::CodecScratch& scratch);
   [[nodiscard]] Code DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
-                               std::vector<std::byte>& scratch) const;
+                               codec::CodecScratch& scratch) const;
   [[nodiscard]] bool CountTile(std::size_t unit, const TileCoordinates& at);
   void OnDecoded(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
                  const std::vector<std::uint32_t>& jobs, const std::vector<Code>& codes);

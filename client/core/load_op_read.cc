@@ -116,13 +116,13 @@ void LoadOp::Dispatch(std::size_t index, const std::shared_ptr<ReadAttempt>& att
   if (jobs.empty()) return;
   attempt->jobs_out += static_cast<std::uint32_t>(jobs.size());
   context_->workers->Post([self = shared_from_this(), index, attempt,
-                           jobs = std::move(jobs)](std::vector<std::byte>& scratch) mutable {
+                           jobs = std::move(jobs)](codec::CodecScratch& scratch) mutable {
     self->Decode(index, attempt, std::move(jobs), scratch);
   });
 }
 
 void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
-                    std::vector<std::uint32_t> jobs, std::vector<std::byte>& scratch) {
+                    std::vector<std::uint32_t> jobs, codec::CodecScratch& scratch) {
   std::vector<Code> codes;
   bool last = false;
   for (const std::uint32_t job : jobs) {
@@ -142,7 +142,7 @@ void LoadOp::Decode(std::size_t index, const std::shared_ptr<ReadAttempt>& attem
 }
 
 Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
-                       std::vector<std::byte>& scratch) const {
+                       codec::CodecScratch& scratch) const {
   const ObjectTag tag = TagOf(attempt.header());
   std::vector<codec::TileBytes> tiles;
   for (const std::uint32_t i : attempt.job(job).entries) {
@@ -151,7 +151,8 @@ Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
   }
   const codec::ChunkPlace place{attempt.header().first_position, attempt.header().token_count};
   return model_.codec()
-      .DecodeTile(attempt.header(), tiles, kv_->kv(), kv_->blocks(), place, scratch)
+      .DecodeTile(attempt.header(), tiles, kv_->kv(), kv_->blocks(), place, /*profile=*/nullptr,
+                  scratch)
       .code();
 }
 

@@ -90,9 +90,10 @@ ObjectHeader StoreOp::HeaderOf(std::size_t chunk, std::uint64_t first_token) con
   header.first_position = first_token;
   header.provenance = plan_.provenance;
   header.dtype = model_.spec().dtype;
-  header.levels_encoded = Level::kExact;
-  // The engine's keys are coded as they are, with their position in them.
-  if (model_.spec().rotary.pairing != RotaryPairing::kNone) header.flags |= kFlagCodedRotated;
+  header.levels_encoded = plan_.levels;
+  // Angles that depend on the sequence's length stay in the keys: those cannot be moved.
+  const Rotary& rotary = model_.spec().rotary;
+  if (rotary.scaling == RotaryScaling::kDynamicNtk) header.flags |= kFlagCodedRotated;
   return header;
 }
 
@@ -114,13 +115,13 @@ void StoreOp::Pump() {
         return;
       }
       self->context_->workers->Post(
-          [self, index](std::vector<std::byte>& scratch) { self->Encode(index, scratch); });
+          [self, index](codec::CodecScratch& scratch) { self->Encode(index, scratch); });
     });
   }
   pumping_ = false;
 }
 
-void StoreOp::Encode(std::size_t index, std::vector<std::byte>& scratch) {
+void StoreOp::Encode(std::size_t index, codec::CodecScratch& scratch) {
   Status status(Code::kCancelled);
   std::vector<std::byte> encoded;
   bool last = false;
@@ -129,8 +130,8 @@ void StoreOp::Encode(std::size_t index, std::vector<std::byte>& scratch) {
   if (gate_.Enter()) {
     encoded.reserve(object.staging.size());
     const codec::ChunkPlace place{object.header.first_position, object.header.token_count};
-    status =
-        model_.codec().Encode(object.header, kv_->kv(), kv_->blocks(), place, encoded, scratch);
+    status = model_.codec().Encode(object.header, kv_->kv(), kv_->blocks(), place,
+                                   /*profile=*/nullptr, encoded, scratch);
     last = gate_.Leave();
   }
   if (status.ok() && encoded.size() > object.staging.size()) status = Status(Code::kInternal);

@@ -63,7 +63,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void MakeObjects();
   [[nodiscard]] ObjectHeader HeaderOf(std::size_t chunk, std::uint64_t first_token) const;
   void Pump();
-  void Encode(std::size_t object, std::vector<std::byte>& scratch);
+  void Encode(std::size_t object, codec::CodecScratch& scratch);
   void OnEncoded(std::size_t object, Status status, std::size_t size_bytes);
   // 2.
   [[nodiscard]] bool GivenUp(NodeId node) const;

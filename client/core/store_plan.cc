@@ -9,7 +9,7 @@ namespace kdn::client {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x504E444B;  // "KDNP"
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 
 }  // namespace
 
@@ -64,6 +64,7 @@ std::vector<std::byte> StorePlan::Serialize() const {
   writer.Integer(state_->secret);
   writer.Integer(state_->match_hash);
   writer.Integer(PackProvenance(state_->provenance));
+  writer.Integer(state_->levels.bits());
   writer.Id(state_->model);
   writer.Sized(AsBytes(state_->context));
   writer.Integer(static_cast<std::uint32_t>(state_->chunks.size()));
@@ -85,10 +86,12 @@ Result<StorePlan> StorePlan::Deserialize(ConstBytes bytes) {
   state.secret = reader.Integer<SecretId>();
   state.match_hash = reader.Integer<MatchHash>();
   const auto provenance = UnpackProvenance(reader.Integer<std::uint32_t>());
+  state.levels = LevelSet(reader.Integer<std::uint8_t>());
   state.model = reader.OpaqueId<ModelFingerprint>();
   state.context = AsText(reader.Sized(limits::kContextNameBytesMax));
   const auto count = reader.Integer<std::uint32_t>();
-  if (!reader.ok() || !provenance || count > limits::kKeysPerCallMax) {
+  const bool good = reader.ok() && provenance && state.levels.Valid();
+  if (!good || count > limits::kKeysPerCallMax) {
     return Error(Code::kInvalidArgument, "a store plan's bytes are damaged");
   }
   state.provenance = *provenance;

@@ -24,6 +24,7 @@ struct StorePlan::State {
   SecretId secret{};
   MatchHash match_hash{};
   Provenance provenance;
+  LevelSet levels = Level::kExact;
   std::uint16_t part_count = 1;
   std::string context;
   std::vector<PlannedChunk> chunks;  // the whole chain, in order

@@ -14,13 +14,14 @@
 #include <vector>
 
 #include "base/result.h"
+#include "codec/codec_scratch.h"
 
 namespace kdn::client {
 
 class WorkPool {
  public:
   // Each piece of work is given its thread's own scratch memory, to reuse as it likes.
-  using Scratch = std::vector<std::byte>;
+  using Scratch = codec::CodecScratch;
   using Work = std::function<void(Scratch&)>;
 
   // kResourceExhausted if threads cannot be had.

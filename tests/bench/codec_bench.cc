@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "codec/codec_scratch.h"
 #include "codec/kernels/select.h"
 #include "codec/object_codec.h"
 #include "tests/bench/report.h"
@@ -127,11 +128,11 @@ class CodecBench {
       raw_.emplace_back(pages_.back()->bytes().size());
     }
     const ObjectCodec codec = ObjectCodec::Make(spec_).value();
-    std::vector<std::byte> scratch;
+    CodecScratch scratch;
     for (const auto& page : pages_) {
       objects_.emplace_back();
       const Status status = codec.Encode(header_, page->kv(), page->blocks(), {0, kChunkTokens},
-                                         objects_.back(), scratch);
+                                         nullptr, objects_.back(), scratch);
       if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
     }
     for (const auto& object : objects_) opened_.push_back(Open(object));
@@ -146,23 +147,23 @@ class CodecBench {
 
   // GB/s of bf16 values, all chunks, threads taking chunks in turn.
   double Memcpy(int threads) {
-    return Rate(threads, [&](std::size_t c, std::vector<std::byte>&) {
+    return Rate(threads, [&](std::size_t c, CodecScratch&) {
       std::memcpy(raw_[c].data(), pages_[c]->bytes().data(), raw_[c].size());
     });
   }
   double Decode(const ObjectCodec& codec, int threads) {
-    return Rate(threads, [&](std::size_t c, std::vector<std::byte>& scratch) {
+    return Rate(threads, [&](std::size_t c, CodecScratch& scratch) {
       for (const TileBytes& tile : opened_[c].tiles) {
         Check(codec.DecodeTile(opened_[c].header, {&tile, 1}, pages_[c]->kv(), pages_[c]->blocks(),
-                               {0, kChunkTokens}, scratch));
+                               {0, kChunkTokens}, nullptr, scratch));
       }
     });
   }
   double Encode(const ObjectCodec& codec, int threads) {
     std::vector<std::vector<std::byte>> objects(objects_.size());
-    return Rate(threads, [&](std::size_t c, std::vector<std::byte>& scratch) {
+    return Rate(threads, [&](std::size_t c, CodecScratch& scratch) {
       objects[c].clear();
-      Check(codec.Encode(header_, pages_[c]->kv(), pages_[c]->blocks(), {0, kChunkTokens},
+      Check(codec.Encode(header_, pages_[c]->kv(), pages_[c]->blocks(), {0, kChunkTokens}, nullptr,
                          objects[c], scratch));
     });
   }
@@ -179,8 +180,8 @@ class CodecBench {
   static void Check(const Status& status) {
     if (!status.ok()) std::fprintf(stderr, "codec_bench: %s\n", status.ToString().c_str());
   }
-  double Rate(int threads, const std::function<void(std::size_t, std::vector<std::byte>&)>& work) {
-    std::vector<std::vector<std::byte>> scratch(static_cast<std::size_t>(threads));
+  double Rate(int threads, const std::function<void(std::size_t, CodecScratch&)>& work) {
+    std::vector<CodecScratch> scratch(static_cast<std::size_t>(threads));
     const double seconds = BestSeconds(runs_, threads, [&](int thread) {
       const auto first = static_cast<std::size_t>(thread);
       for (std::size_t c = first; c < raw_.size(); c += static_cast<std::size_t>(threads)) {

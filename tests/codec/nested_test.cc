@@ -60,8 +60,8 @@ std::vector<float> Decode(const Kernels& kernels, const TileShape& shape,
   }
   std::vector<float> values(shape.values());
   std::vector<std::int8_t> codes(shape.strip_values());
+  if (!decoder.DecodeSymbols(std::vector<std::uint8_t>(shape.strips(), 1))) return {};
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    if (!decoder.DecodeSymbols(s)) return {};
     decoder.FillCodes(s, codes.data());
     const StripProfile& strip = decoder.ProfileOf(s);
     Synthesis synthesis;

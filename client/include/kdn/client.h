@@ -136,8 +136,9 @@ enum class LoadOrder : std::uint8_t {
 struct LoadOptions {
   std::uint64_t skip_tokens = 0;  // at the front: the engine has them already; a chunk multiple
   LoadOrder order = LoadOrder::kChunkByChunk;
-  TimePoint deadline{};  // zero: now + ClientOptions::timeout
-  TraceId trace;         // stands in the daemons' logs; zero: none
+  Level level_max = Level::kExact;  // reads no finer level than this, where there are coarser ones
+  TimePoint deadline{};             // zero: now + ClientOptions::timeout
+  TraceId trace;                    // stands in the daemons' logs; zero: none
 };
 
 struct LoadReport {
@@ -176,7 +177,9 @@ struct StorePlanOptions {
   std::uint16_t part_count = 1;  // writers that hold a share each
   std::uint8_t replicas = 0;     // 0: the cluster's default
   bool with_partial = false;     // also stores a last chunk that is not full
-  TimePoint deadline{};          // zero: now + ClientOptions::timeout
+  // Exact alone, or draft and what follows it without a gap.
+  LevelSet levels = Level::kExact;
+  TimePoint deadline{};  // zero: now + ClientOptions::timeout
   // As of LookupOptions: only lookups that give the same will find what is stored.
   std::vector<std::byte> extras;
   TraceId trace;  // who asks again with the same one gets the same tickets; zero: none

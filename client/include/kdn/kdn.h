@@ -171,6 +171,7 @@ typedef struct kdn_load_options {
   uint32_t timeout_ms;
   uint64_t skip_tokens;   /* at the front: the engine has them; a chunk multiple */
   uint8_t layer_by_layer; /* 0: chunk by chunk from the front */
+  uint8_t level_skipped;  /* reads no finer level than 3 (exact) minus this, if there are coarser */
 } kdn_load_options;
 
 typedef struct kdn_load_report {
@@ -208,6 +209,7 @@ typedef struct kdn_plan_options {
   uint8_t with_partial; /* 1: also a last chunk that is not full */
   const uint8_t* extras;
   size_t extras_size;
+  uint8_t levels; /* bits 0 draft .. 3 exact: 8, or 1, 3, 7, 15; 0: exact alone */
 } kdn_plan_options;
 
 KDN_API kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_t* tokens,
