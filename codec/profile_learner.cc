@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "codec/lossy_tile.h"
@@ -180,14 +181,11 @@ SymbolTable TableOf(const PlannedClass& planned) {
   return table;
 }
 
-StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& classes, double step,
-                     std::size_t first_table) {
+// Tables are still to be named.
+StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& classes,
+                     double step) {
   StripProfile profile;
-  for (const PlannedClass& planned : classes) {
-    profile.classes.push_back(planned.one);
-    profile.classes.back().table = static_cast<std::uint16_t>(first_table++);
-    if (planned.one.start == kLossyLevels) profile.classes.back().table = 0;
-  }
+  for (const PlannedClass& planned : classes) profile.classes.push_back(planned.one);
   profile.order = strip.rank;
   profile.block = strip.block;
   const double unit = step / 8.0;
@@ -206,6 +204,105 @@ StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& c
     }
   }
   return profile;
+}
+
+// What has been counted of one strip.
+struct Counted {
+  std::size_t channels;
+  bool values;  // V, or what stands for it
+  double tokens;
+  std::span<const double> sums;
+  std::span<const double> products;
+
+  [[nodiscard]] double Mean(std::size_t i) const { return sums[i] / tokens; }
+  [[nodiscard]] double Covariance(std::size_t i, std::size_t j) const {
+    const double product = products[std::max(i, j) * channels + std::min(i, j)];
+    return product / tokens - Mean(i) * Mean(j);
+  }
+};
+
+// Roots of the weights of channels.
+std::vector<double> RootsOf(const Counted& from, const std::vector<double>* weights) {
+  double power = 0.0;
+  for (std::size_t c = 0; c < from.channels; ++c) {
+    power += std::max(from.Covariance(c, c), kTinyVariance);
+  }
+  const double alike =
+      static_cast<double>(from.channels) / power * (from.values ? kValueWeight : 1.0);
+  std::vector<double> roots(from.channels);
+  for (std::size_t c = 0; c < roots.size(); ++c) {
+    roots[c] = std::sqrt(std::max(weights == nullptr ? alike : (*weights)[c], 1e-30));
+  }
+  return roots;
+}
+
+// Blocks as wanted where they divide the channels; all of them where they are fewer.
+std::uint16_t BlockOf(std::size_t channels, std::uint16_t wanted) {
+  const std::size_t block = std::min<std::size_t>({wanted, kMatrixBlockMax, channels});
+  const bool possible = block % kClassWidthUnit == 0 && channels % block == 0;
+  return possible ? static_cast<std::uint16_t>(block) : std::uint16_t{1};
+}
+
+Components Separate(const Counted& from, std::uint16_t wanted_block,
+                    const std::vector<double>* weights) {
+  const std::size_t n = from.channels;
+  Components to;
+  to.channels = static_cast<std::uint32_t>(n);
+  to.block = BlockOf(n, wanted_block);
+  for (std::size_t c = 0; c < n; ++c) to.mean.push_back(from.Mean(c));
+  const std::vector<double> root = RootsOf(from, weights);
+  const std::size_t block = to.block;
+  to.basis.resize(n * block);
+  to.deviation.resize(n);
+  std::vector<double> a(block * block);
+  std::vector<double> vectors;
+  for (std::size_t first = 0; first < n; first += block) {
+    for (std::size_t i = 0; i < block; ++i) {
+      for (std::size_t j = 0; j < block; ++j) {
+        a[i * block + j] =
+            from.Covariance(first + i, first + j) * root[first + i] * root[first + j];
+      }
+    }
+    Diagonalise(block, a, vectors);
+    for (std::size_t k = 0; k < block; ++k) {
+      to.deviation[first + k] = std::sqrt(std::max(a[k * block + k], kTinyVariance));
+      for (std::size_t i = 0; i < block; ++i) {
+        to.basis[(first + i) * block + k] = vectors[i * block + k] / root[first + i];
+      }
+    }
+  }
+  std::vector<std::uint16_t> by_spread(n);
+  std::iota(by_spread.begin(), by_spread.end(), std::uint16_t{0});
+  std::stable_sort(by_spread.begin(), by_spread.end(), [&](std::uint16_t i, std::uint16_t j) {
+    return to.deviation[i] > to.deviation[j];
+  });
+  to.rank.resize(n);
+  for (std::size_t r = 0; r < n; ++r) to.rank[by_spread[r]] = static_cast<std::uint16_t>(r);
+  return to;
+}
+
+double DraftBits(std::span<const Components> strips, double step) {
+  double bits = 0.0;
+  double values = 0.0;
+  for (const Components& strip : strips) {
+    values += strip.channels;
+    for (const PlannedClass& planned : PlanClasses(strip, step)) {
+      if (planned.one.start != 0) continue;
+      bits += planned.one.width * (Entropy(SymbolMasses(planned)) + planned.one.planes);
+    }
+  }
+  return bits / values;
+}
+
+// The width of draft's bins for which it takes so many bits a value.
+double StepFor(std::span<const Components> strips, double draft_bits) {
+  double low = -12.0;  // powers of two: too narrow, too wide
+  double high = 12.0;
+  for (int i = 0; i < 30; ++i) {
+    const double middle = 0.5 * (low + high);
+    (DraftBits(strips, std::exp2(middle)) > draft_bits ? low : high) = middle;
+  }
+  return std::exp2(0.5 * (low + high));
 }
 
 }  // namespace
@@ -281,89 +378,22 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
     return Error(Code::kInvalidArgument, "weights are not one list a strip");
   }
   std::vector<Components> strips;
-  const auto count = static_cast<double>(tokens_);
   for (std::size_t s = 0; s < strips_.size(); ++s) {
     const Statistics& from = strips_[s];
-    const std::size_t n = from.channels;
-    Components& to = strips.emplace_back();
-    to.channels = from.channels;
-    const std::uint32_t wanted = std::min<std::uint32_t>(options.block, kMatrixBlockMax);
-    to.block = n % wanted == 0 && wanted % kClassWidthUnit == 0 ? static_cast<std::uint16_t>(wanted)
-                                                                : std::uint16_t{1};
-    if (n < wanted && n % kClassWidthUnit == 0) to.block = static_cast<std::uint16_t>(n);
-    for (const double sum : from.sums) to.mean.push_back(sum / count);
-    const auto covariance = [&](std::size_t i, std::size_t j) {
-      const double product = from.products[std::max(i, j) * n + std::min(i, j)];
-      return product / count - to.mean[i] * to.mean[j];
-    };
-    double power = 0.0;
-    for (std::size_t c = 0; c < n; ++c) power += std::max(covariance(c, c), kTinyVariance);
-    std::vector<double> root(n);  // of the weights
-    for (std::size_t c = 0; c < n; ++c) {
-      double weight = static_cast<double>(n) / power * (from.plane == 1 ? kValueWeight : 1.0);
-      if (!options.weights.empty()) {
-        if (options.weights[s].size() != n) {
-          return Error(Code::kInvalidArgument, "weights are not one a channel");
-        }
-        weight = options.weights[s][c];
-      }
-      root[c] = std::sqrt(std::max(weight, 1e-30));
+    if (!options.weights.empty() && options.weights[s].size() != from.channels) {
+      return Error(Code::kInvalidArgument, "weights are not one a channel");
     }
-    to.basis.resize(n * to.block);
-    to.deviation.resize(n);
-    std::vector<double> a(std::size_t{to.block} * to.block);
-    std::vector<double> vectors;
-    for (std::size_t first = 0; first < n; first += to.block) {
-      for (std::size_t i = 0; i < to.block; ++i) {
-        for (std::size_t j = 0; j < to.block; ++j) {
-          a[i * to.block + j] =
-              covariance(first + i, first + j) * root[first + i] * root[first + j];
-        }
-      }
-      Diagonalise(to.block, a, vectors);
-      for (std::size_t k = 0; k < to.block; ++k) {
-        to.deviation[first + k] = std::sqrt(std::max(a[k * to.block + k], kTinyVariance));
-        for (std::size_t i = 0; i < to.block; ++i) {
-          to.basis[(first + i) * to.block + k] = vectors[i * to.block + k] / root[first + i];
-        }
-      }
-    }
-    std::vector<std::uint16_t> by_spread(n);
-    std::iota(by_spread.begin(), by_spread.end(), std::uint16_t{0});
-    std::stable_sort(by_spread.begin(), by_spread.end(), [&](std::uint16_t i, std::uint16_t j) {
-      return to.deviation[i] > to.deviation[j];
-    });
-    to.rank.resize(n);
-    for (std::size_t r = 0; r < n; ++r) to.rank[by_spread[r]] = static_cast<std::uint16_t>(r);
+    const std::vector<double>* weights = options.weights.empty() ? nullptr : &options.weights[s];
+    strips.push_back(Separate(
+        {from.channels, from.plane == 1, static_cast<double>(tokens_), from.sums, from.products},
+        options.block, weights));
   }
-
-  // The bins of draft: as wide as its bits allow.
-  const auto draft_bits = [&](double step) {
-    double bits = 0.0;
-    double values = 0.0;
-    for (const Components& strip : strips) {
-      values += strip.channels;
-      for (const PlannedClass& planned : PlanClasses(strip, step)) {
-        if (planned.one.start != 0) continue;
-        bits += planned.one.width * (Entropy(SymbolMasses(planned)) + planned.one.planes);
-      }
-    }
-    return bits / values;
-  };
-  double low = -12.0;  // powers of two: too narrow, too wide
-  double high = 12.0;
-  for (int i = 0; i < 30; ++i) {
-    const double middle = 0.5 * (low + high);
-    (draft_bits(std::exp2(middle)) > options.draft_bits ? low : high) = middle;
-  }
-  const double step = std::exp2(0.5 * (low + high));
-
+  const double step = StepFor(strips, options.draft_bits);
   Profile::Parts parts;
   parts.model = model;
   for (const Components& strip : strips) {
     const std::vector<PlannedClass> classes = PlanClasses(strip, step);
-    std::vector<PlannedClass> coded;
-    StripProfile made = StripOf(strip, classes, step, 0);
+    StripProfile made = StripOf(strip, classes, step);
     for (std::size_t i = 0; i < classes.size(); ++i) {
       if (classes[i].one.start == kLossyLevels) continue;
       made.classes[i].table = static_cast<std::uint16_t>(parts.tables.size());

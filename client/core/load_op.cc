@@ -217,6 +217,15 @@ void LoadOp::Finish() {
       tokens += chunk.where.token_count;
       result_.provenance = WorseOf(result_.provenance, chunk.where.provenance);
     }
+    // What is computed over values of a lossy level is no better than they are.
+    for (const Unit& unit : units_) {
+      const LevelSet levels = unit.wanted.item.levels;
+      if (unit.chunk >= state_.chunks.size() || levels.Has(Level::kExact)) continue;
+      const Level finest = levels.Has(Level::kFine)       ? Level::kFine
+                           : levels.Has(Level::kStandard) ? Level::kStandard
+                                                          : Level::kDraft;
+      result_.provenance = WorseOf(result_.provenance, {ProvenanceKind::kLossy, finest, 0});
+    }
     if (tokens == 0) result_.provenance = {};
     context_->metrics.loads.Add();
     if (code_ != Code::kOk) context_->metrics.loads_short.Add();

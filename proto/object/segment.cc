@@ -127,12 +127,11 @@ TileEntry DecodeTileEntry(ByteReader& in) {
   entry.checksum = in.OpaqueId<Checksum>();
 
   const TileCoordinates& at = entry.at;
-  const bool valid = at.layers.count > 0 && at.layers.end() <= limits::kLayersMax &&
-                     at.kv_heads.count > 0 && at.kv_heads.end() <= limits::kKvHeadsMax &&
-                     at.plane <= Plane::kState && entry.scheme <= TileScheme::kResidual &&
-                     at.level <= Level::kExact && entry.size_bytes > 0 &&
-                     entry.size_bytes <= limits::kTileBytesMax &&
-                     entry.offset <= limits::kSegmentBytesMax;
+  const bool valid =
+      at.layers.count > 0 && at.layers.end() <= limits::kLayersMax && at.kv_heads.count > 0 &&
+      at.kv_heads.end() <= limits::kKvHeadsMax && at.plane <= Plane::kState &&
+      entry.scheme <= TileScheme::kResidual && at.level <= Level::kExact && entry.size_bytes > 0 &&
+      entry.size_bytes <= limits::kTileBytesMax && entry.offset <= limits::kSegmentBytesMax;
   if (!valid) in.Fail();
   return entry;
 }

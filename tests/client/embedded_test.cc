@@ -96,6 +96,39 @@ TEST_F(Embedded, WhatWasStoredIsLoadedBitForBit) {
   EXPECT_TRUE(reader.SameAs(writer, 320));
 }
 
+TEST_F(Embedded, LevelsAreStoredTogetherAndLoadedUpToTheOneThatIsWanted) {
+  Open(Options());
+  TestEngine writer(shape_);
+  writer.Fill(1);
+  StorePlanOptions options;
+  options.levels = LevelSet(0b1111);
+  ASSERT_EQ(Store(writer, tokens_, options).code, Code::kOk);
+  const LookupResult found = Lookup(tokens_);
+  EXPECT_EQ(found.tokens_matched(), 320U);
+  std::uint64_t bytes_before = 0;
+  for (const Level level : {Level::kDraft, Level::kStandard, Level::kFine, Level::kExact}) {
+    TestEngine reader(shape_);
+    reader.Poison();
+    LoadOptions load;
+    load.level_max = level;
+    const LoadReport loaded = Load(found, reader, load);
+    EXPECT_EQ(loaded.tokens_loaded, 320U);
+    EXPECT_GT(loaded.bytes_received, bytes_before);
+    bytes_before = loaded.bytes_received;
+    EXPECT_EQ(reader.SameAs(writer, 320), level == Level::kExact);
+    const bool exact = level == Level::kExact;
+    EXPECT_EQ(loaded.provenance,
+              exact ? kExactProvenance : (Provenance{ProvenanceKind::kLossy, level, 0}));
+  }
+}
+
+TEST_F(Embedded, LevelsWithAGapAreRefused) {
+  Open(Options());
+  StorePlanOptions options;
+  options.levels = LevelSet(0b0101);
+  EXPECT_FALSE(client_->PlanStore(*model_, tokens_, options).has_value());
+}
+
 TEST_F(Embedded, LayerByLayerBringsTheSameBits) {
   Open(Options());
   TestEngine writer(shape_);

@@ -144,7 +144,9 @@ struct LoadOptions {
 struct LoadReport {
   Code code = Code::kOk;            // kOk: all of it was loaded; kCancelled; kDeadlineExceeded; ...
   std::uint64_t tokens_loaded = 0;  // at the front, skip_tokens counted in: valid in all layers
-  Provenance provenance;            // the worst of the loaded chunks
+  // The worst of the loaded chunks, and of the levels that were read: what computing over them
+  // gives.
+  Provenance provenance;
   std::uint64_t bytes_received = 0;
   std::uint32_t pieces_corrupt = 0;        // caught by their checksum
   std::uint32_t replicas_failed_over = 0;  // reads that went on at another replica
