@@ -120,6 +120,7 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   unit.window_bytes = wire::ReadWindowBytes(where.level_bytes, item.levels);
   unit.layer_missing.assign(item.layers.count, 0);
   unit.replicas = RankReplicas(matched, where);
+  unit.replicas_fresh = unit.replicas.size();
   ++chunk_units_[chunk];
   for (const std::uint32_t l : layers_to_come) ++layer_units_[l];
   units_.push_back(std::move(unit));

@@ -49,7 +49,8 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
     std::size_t part = 0;   // index into its parts
     WantedObject wanted;
     std::uint64_t window_bytes = 0;
-    std::vector<wire::ReplicaLocation> replicas;  // those not yet tried, best first
+    std::vector<wire::ReplicaLocation> replicas;  // those still to be tried, best first
+    std::size_t replicas_fresh = 0;               // at their front: not tried at all
     std::shared_ptr<ReadAttempt> attempt;
     std::set<std::uint64_t> tiles_done;  // by TilePlaceKey(), over all attempts
     std::vector<std::uint32_t>

@@ -30,6 +30,7 @@ void LoadOp::StartUnit(std::size_t index) {
   }
   const wire::ReplicaLocation replica = unit.replicas.front();
   unit.replicas.erase(unit.replicas.begin());
+  if (unit.replicas_fresh > 0) --unit.replicas_fresh;
   context_->staging->Take(unit.window_bytes,
                           [self = shared_from_this(), index, replica](MutableBytes window) {
                             self->StartRead(index, replica, window);
@@ -50,6 +51,8 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
   unit.attempt = std::make_shared<ReadAttempt>(model_.spec(), unit.wanted, window);
   const std::shared_ptr<ReadAttempt> attempt = unit.attempt;
   attempt->target = {replica.node, EndpointOf(replica.node, unit.wanted.item.key)};
+  attempt->replica = replica;
+  attempt->insisted = unit.replicas_fresh == 0;
 
   wire::ReadRequest request;
   request.head.trace = options_.trace;
@@ -58,7 +61,7 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
   call.target = attempt->target;
   request.Encode(call.request);
   call.window = window;
-  call.insist = unit.replicas.empty();
+  call.insist = attempt->insisted;
   // A replica that does not answer may use up its share of the time, not all of it.
   const TimePoint now = context_->loop->Now();
   call.deadline = now + (deadline_ - now) / static_cast<Duration::rep>(unit.replicas.size() + 1);
@@ -192,6 +195,11 @@ bool LoadOp::CountTile(std::size_t index, const TileCoordinates& at) {
 
 void LoadOp::OnCallOver(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt, Code code) {
   attempt->call_over = true;
+  // It may have been passed over as one that was out of reach a while ago: when the others have
+  // failed too, it is tried in earnest.
+  if (code == Code::kUnavailable && !attempt->insisted) {
+    units_[index].replicas.push_back(attempt->replica);
+  }
   if (!attempt->failed && (code != Code::kOk || !attempt->Complete())) {
     FailAttempt(*attempt, code == Code::kOk || code == Code::kDataLoss, units_[index].wanted);
   }

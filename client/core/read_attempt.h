@@ -13,6 +13,7 @@
 #include "client/core/calls.h"
 #include "client/core/tile_plan.h"
 #include "proto/object/header.h"
+#include "proto/wire/lookup.h"
 #include "proto/wire/read.h"
 
 namespace kdn::client {
@@ -48,8 +49,10 @@ class ReadAttempt {
   }
   [[nodiscard]] MutableBytes window() const { return window_; }
 
-  CallId call{};               // of the loop
-  CallTarget target;           // the replica
+  CallId call{};      // of the loop
+  CallTarget target;  // the replica
+  wire::ReplicaLocation replica;
+  bool insisted = false;       // the call was made although the replica had been out of reach
   std::uint32_t jobs_out = 0;  // dispatched and not yet back
   bool call_over = false;
   bool failed = false;
