@@ -245,7 +245,14 @@ CaseOutcome CoordinatorKill(const CaseOptions& options) {
       const auto context =
           (*rig)->client().LookupContext((*rig)->model(), ContextName(document), {});
       if (got.wrong) return Broken(trial, "a get delivered wrong bytes");
-      if (!got.whole) return Broken(trial, "an acknowledged put is lost");
+      if (!got.whole) {
+        const GetOutcome again = (*rig)->Get(document);
+        return Broken(trial, "an acknowledged put is lost: document " + std::to_string(document) +
+                                 " gave " + std::to_string(got.tokens) + " tokens, " +
+                                 std::string(CodeName(got.report.code)) + "; asked again, " +
+                                 std::to_string(again.tokens) + ", " +
+                                 std::string(CodeName(again.report.code)));
+      }
       if (context->Take().tokens_matched() != (*rig)->TokensIn(document)) {
         return Broken(trial, "an acknowledged context is lost");
       }
