@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 TINY = os.path.join(os.path.dirname(__file__), '../../tests/models/tiny')
-CACHE = os.environ.get('EXPLORE_CACHE', '/tmp/explore')
+CACHE = os.environ.get('EXPLORE_CACHE', os.path.join('build', 'explore'))
 L, HQ, HK, D, THETA, EPS = 6, 4, 2, 64, 1e5, 1e-5
 
 
