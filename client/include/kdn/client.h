@@ -232,6 +232,7 @@ class StoreHandle {
   [[nodiscard]] virtual bool Done() = 0;
   // Waits until the engine's memory has been read: its blocks may be reused, the rest goes on. A
   // node that does not answer holds it up once, for ClientOptions::timeout; it is not asked again.
+  // Staging memory that other stores of this client hold meanwhile may hold it up once more.
   virtual Status WaitRead() = 0;
   // Never waits; ends the store with kCancelled if it is still under way. Chunks that are visible
   // stay.

@@ -241,7 +241,8 @@ KDN_API kdn_code kdn_store_start(kdn_client* client, const kdn_model* model, con
                                  const kdn_block_tables* blocks, kdn_store** store);
 KDN_API int kdn_store_done(kdn_store* store);
 /* Waits until the engine's memory has been read and its blocks may be reused. A node that does not
-   answer holds it up once, for the client's timeout. */
+   answer holds it up once, for the client's timeout; staging memory that other stores hold
+   meanwhile may hold it up once more. */
 KDN_API kdn_code kdn_store_wait_read(kdn_store* store);
 KDN_API void kdn_store_cancel(kdn_store* store);
 KDN_API kdn_code kdn_store_wait(kdn_store* store, kdn_store_report* report);
