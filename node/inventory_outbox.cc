@@ -35,9 +35,10 @@ void InventoryOutbox::AddChanges(std::uint32_t shard, std::vector<wire::Inventor
 void InventoryOutbox::SetSnapshot(std::uint32_t shard, std::vector<wire::InventoryEntry> entries) {
   {
     const std::lock_guard lock(mutex_);
+    if (!gathering_) return;  // asked for by a report that was given up; the changes tell the rest
     shards_[shard].changes.clear();
     shards_[shard].snapshot = std::move(entries);
-    if (!gathering_ || !SnapshotsComplete()) return;
+    if (!SnapshotsComplete()) return;
     gathering_ = false;
     sending_full_ = true;
     full_began_ = false;
@@ -66,7 +67,8 @@ std::uint64_t InventoryOutbox::corrupt_found() const {
 
 bool InventoryOutbox::BeginFull() {
   const std::lock_guard lock(mutex_);
-  if (gathering_) return false;
+  if (reporting_) return false;
+  reporting_ = true;
   gathering_ = true;
   sending_full_ = false;
   overflowed_ = false;
@@ -93,6 +95,7 @@ bool InventoryOutbox::HasBatch() const {
 
 std::optional<InventoryOutbox::Batch> InventoryOutbox::Next() {
   std::unique_lock lock(mutex_);
+  if (!gathering_ && !sending_full_) reporting_ = false;
   changed_.wait(lock, [this] { return closed_ || HasBatch(); });
   if (closed_) return std::nullopt;
   if (sending_full_) return TakeFull();
@@ -129,6 +132,9 @@ void InventoryOutbox::Close() {
 void InventoryOutbox::Reopen() {
   const std::lock_guard lock(mutex_);
   closed_ = false;
+  reporting_ = false;
+  gathering_ = false;
+  sending_full_ = false;
 }
 
 storage::ObjectStore::Usage InventoryOutbox::usage() const {

@@ -29,7 +29,8 @@ class InventoryOutbox {
   // -- By the shards -------------------------------------------------------------------------
   // `overflowed`: some were lost before.
   void AddChanges(std::uint32_t shard, std::vector<wire::InventoryEntry> changes, bool overflowed);
-  // All that the shard holds now; replaces what it has reported before.
+  // All that the shard holds now; replaces what it has reported before. No effect if none is
+  // awaited.
   void SetSnapshot(std::uint32_t shard, std::vector<wire::InventoryEntry> entries);
   void SetUsage(std::uint32_t shard, const storage::ObjectStore::Usage& usage,
                 std::uint64_t corrupt_found);
@@ -44,13 +45,15 @@ class InventoryOutbox {
     friend bool operator==(const Batch&, const Batch&) = default;
   };
   // A full report is to begin: nothing is given out until every shard has set its snapshot. False
-  // if one is waiting for snapshots already; else the caller asks the shards for them.
+  // if one has begun and Next() was not called since it gave out its last batch: reports never
+  // overlap. Else the caller asks the shards for their snapshots.
   bool BeginFull();
   // Changes were lost since: BeginFull() is due.
   [[nodiscard]] bool Overflowed() const;
   // Waits until there is a batch; nullopt if changes were lost, or after Close().
   [[nodiscard]] std::optional<Batch> Next();
   void Close();
+  // As at first; a report that was begun is given up.
   void Reopen();
 
   [[nodiscard]] storage::ObjectStore::Usage usage() const;  // of all shards
@@ -71,6 +74,7 @@ class InventoryOutbox {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Shard> shards_;  // guarded by mutex_, like all below
+  bool reporting_ = false;     // from BeginFull() to the Next() after the last batch
   bool gathering_ = false;     // snapshots are awaited
   bool sending_full_ = false;
   bool full_began_ = false;                // its first batch was given out

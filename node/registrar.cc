@@ -27,6 +27,21 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& coordinator) {
   return grpc::CreateCustomChannel(coordinator, grpc::InsecureChannelCredentials(), arguments);
 }
 
+// A call that waits for the connection. One that fails at once while there is none would leave
+// nobody to drive the next attempt: gRPC connects only while some thread is in a call, so a
+// coordinator that is back would be found after seconds of dead attempts.
+void BoundCall(const std::string& credential, grpc::ClientContext& context) {
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+  ShowCredential(credential, context);
+}
+
+// gRPC says of a connection that never came about only that the time is over.
+std::string ReasonOf(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) return status.error_message();
+  return "no answer within " + std::to_string(kCallTimeout.count()) + " ms";
+}
+
 template <class Id>
 std::string TextOf(const Id& id) {
   return std::string(AsText(id.bytes));
@@ -56,6 +71,7 @@ bool Registrar::Pause(milliseconds time) {
 void Registrar::Run() {
   const auto stub = v1::Membership::NewStub(ChannelTo(setup_.coordinator));
   milliseconds backoff = kBackoffMin;
+  std::uint32_t registrations = 0;
   while (Pause(milliseconds(0))) {
     Result<v1::RegisterResponse> response = Register(*stub);
     Status status = response ? Join(*response) : response.error();
@@ -63,12 +79,14 @@ void Registrar::Run() {
       setup_.registration.log.Write(
           LogLevel::kWarning, "not registered",
           {{"coordinator", setup_.coordinator}, {"reason", status.ToString()}});
+      // A call that met nobody has waited already.
+      if (status.code() == Code::kDeadlineExceeded) continue;
       if (!Pause(backoff)) return;
       backoff = std::min(2 * backoff, kBackoffMax);
       continue;
     }
     backoff = kBackoffMin;
-    Registration registration(setup_.registration, *stub, *response);
+    Registration registration(setup_.registration, *stub, *response, registrations++);
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
@@ -106,8 +124,7 @@ Result<v1::RegisterResponse> Registrar::Register(v1::Membership::Stub& stub) {
     const std::lock_guard lock(mutex_);
     if (stopping_) return Error(Code::kCancelled);
     asking_ = std::make_unique<grpc::ClientContext>();
-    asking_->set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    ShowCredential(setup_.registration.credential, *asking_);
+    BoundCall(setup_.registration.credential, *asking_);
     context = asking_.get();
   }
   v1::RegisterResponse response;
@@ -117,8 +134,7 @@ Result<v1::RegisterResponse> Registrar::Register(v1::Membership::Stub& stub) {
     asking_.reset();
   }
   if (!status.ok()) {
-    return Error(CodeFromNumber(static_cast<std::uint8_t>(status.error_code())),
-                 status.error_message());
+    return Error(CodeFromNumber(static_cast<std::uint8_t>(status.error_code())), ReasonOf(status));
   }
   return response;
 }
@@ -152,8 +168,7 @@ Result<ClusterId> AskClusterId(const std::string& coordinator, const std::string
   bool told = false;
   while (!stop.stop_requested()) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    ShowCredential(credential, context);
+    BoundCall(credential, context);
     v1::StatusResponse response;
     const grpc::Status status = stub->Status(&context, {}, &response);
     ByteReader in(AsBytes(response.cluster_id()));
@@ -161,7 +176,7 @@ Result<ClusterId> AskClusterId(const std::string& coordinator, const std::string
     if (status.ok() && in.AtEnd()) return cluster;
     if (!told) {
       log.Write(LogLevel::kWarning, "waiting for the coordinator",
-                {{"coordinator", coordinator}, {"reason", status.error_message()}});
+                {{"coordinator", coordinator}, {"reason", ReasonOf(status)}});
     }
     told = true;
     std::unique_lock lock(mutex);

@@ -48,11 +48,12 @@ std::map<TenantId, TenantAccess> TenantsOf(
 }
 
 Registration::Registration(const RegistrationSetup& setup, v1::Membership::Stub& stub,
-                           const v1::RegisterResponse& joined)
+                           const v1::RegisterResponse& joined, std::uint32_t number)
     : setup_(setup),
       stub_(stub),
       node_id_(joined.node_id()),
       epoch_(joined.epoch()),
+      sequence_(std::uint64_t{number} << 32U),
       heard_(setup.clock.Now()) {
   ShowCredential(setup_.credential, heartbeat_);
 }

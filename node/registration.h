@@ -44,8 +44,10 @@ class Registration {
   // A coordinator that is silent for this long is taken for gone.
   static constexpr std::chrono::milliseconds kSilenceMax{3000};
 
+  // `number`: of this process's registrations, in order from 0. Batches are numbered on from one to
+  // the next, so that one that was under way when its registration ended is known to be old.
   Registration(const RegistrationSetup& setup, v1::Membership::Stub& stub,
-               const v1::RegisterResponse& joined);
+               const v1::RegisterResponse& joined, std::uint32_t number);
 
   // Until the registration ends; says why.
   [[nodiscard]] std::string Run();
@@ -67,7 +69,7 @@ class Registration {
   const std::uint32_t node_id_;
   const std::uint32_t epoch_;
   grpc::ClientContext heartbeat_;
-  std::uint64_t sequence_ = 0;  // of the last batch; the reporting thread's
+  std::uint64_t sequence_;  // of the last batch; the reporting thread's
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -156,10 +156,9 @@ Result<bool> Core::OnBeat(const Beat& beat, TimePoint now) {
   return want_full;
 }
 
-// From the moment at which a node is asked for all that it holds: what it commits after it has
-// looked and before its report is here is in no report, and must outlast this one.
+// Asked again before its report has come, a node still sends one that began at the first asking.
 void Core::ExpectReport(NodeId node) {
-  if (expected_reports_.insert(node).second) directory_.BeginReport(node);
+  if (expected_reports_.insert(node).second) directory_.ExpectReport(node);
 }
 
 Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
@@ -167,18 +166,19 @@ Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
       membership_.OnBatch(batch.node, batch.full, batch.first, batch.last, batch.sequence, now);
   if (!verdict) return std::unexpected(verdict.error());
   directory_.SetAlive(batch.node, true);
-  if (verdict->begins_report && expected_reports_.erase(batch.node) == 0) {
-    directory_.BeginReport(batch.node);
-  }
   if (verdict->apply) {
+    const auto source = batch.full ? Directory::Source::kReport : Directory::Source::kChange;
     for (const wire::InventoryEntry& entry : batch.entries) {
-      directory_.Apply(batch.node, entry);
+      directory_.Apply(batch.node, entry, source);
       if ((entry.in_dram | entry.on_disk).empty()) {
         puts_.OnGone(batch.node, {entry.tenant, entry.key, entry.shape.number, entry.put_id});
       }
     }
   }
-  if (verdict->ends_report) directory_.EndReport(batch.node);
+  if (verdict->ends_report) {
+    directory_.EndReport(batch.node);
+    expected_reports_.erase(batch.node);
+  }
   if (verdict->want_full) ExpectReport(batch.node);
   return verdict->want_full;
 }
@@ -200,19 +200,21 @@ void Core::Tick(TimePoint now, Actions& actions) {
 }
 
 void Core::OnObjectLeft(const StoredReplica& replica, LevelSet left) {
-  directory_.Apply(replica.at.node, {.tenant = replica.name.tenant,
-                                     .key = replica.name.key,
-                                     .parent = replica.parent,
-                                     .chain_root = {},
-                                     .model = replica.model,
-                                     .put_id = replica.name.put_id,
-                                     .match_hash = {},
-                                     .shape = replica.shape,
-                                     .token_count = replica.token_count,
-                                     .provenance = replica.provenance,
-                                     .level_bytes = replica.level_bytes,
-                                     .in_dram = replica.at.in_dram & left,
-                                     .on_disk = replica.at.on_disk & left});
+  directory_.Apply(replica.at.node,
+                   {.tenant = replica.name.tenant,
+                    .key = replica.name.key,
+                    .parent = replica.parent,
+                    .chain_root = {},
+                    .model = replica.model,
+                    .put_id = replica.name.put_id,
+                    .match_hash = {},
+                    .shape = replica.shape,
+                    .token_count = replica.token_count,
+                    .provenance = replica.provenance,
+                    .level_bytes = replica.level_bytes,
+                    .in_dram = replica.at.in_dram & left,
+                    .on_disk = replica.at.on_disk & left},
+                   Directory::Source::kAnswer);
 }
 
 }  // namespace kdn::coordinator

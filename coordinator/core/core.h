@@ -112,7 +112,7 @@ class Core {
   Contexts contexts_;
   Puts puts_;
   std::map<WriteId, Joining> joining_;
-  std::set<NodeId> expected_reports_;   // nodes asked for a full report that has not begun
+  std::set<NodeId> expected_reports_;   // nodes asked for a full report that has not ended
   std::map<PeerId, Epoch> registered_;  // the reign that the metastore has for each node
   LookupCounts lookup_counts_;
   wire::NodeMap no_map_;  // says only that the client's version is current

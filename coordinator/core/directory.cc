@@ -210,12 +210,15 @@ void Directory::SetAlive(NodeId node, bool alive) {
   ViewOf(node).alive = alive;
 }
 
-void Directory::BeginReport(NodeId node) {
-  ViewOf(node).incoming = NextReport(node);
+void Directory::ExpectReport(NodeId node) {
+  const std::uint16_t next = NextReport(node);
+  ViewOf(node).incoming = next;
 }
 
 void Directory::EndReport(NodeId node) {
+  const std::uint16_t next = NextReport(node);
   ViewOf(node).current = ViewOf(node).incoming;
+  ViewOf(node).incoming = next;
 }
 
 void Directory::Forget(NodeId node) {
@@ -226,12 +229,12 @@ void Directory::Forget(NodeId node) {
 
 // --- Changes ---
 
-void Directory::Apply(NodeId node, const wire::InventoryEntry& entry) {
+void Directory::Apply(NodeId node, const wire::InventoryEntry& entry, Source source) {
   if (Number(node) == 0) return;
   if ((entry.in_dram | entry.on_disk).empty()) {
     Remove(node, {entry.tenant, entry.key, entry.shape.number, entry.put_id});
   } else {
-    Store(node, entry);
+    Store(node, entry, source);
   }
 }
 
@@ -252,7 +255,7 @@ void Directory::Remove(NodeId node, const wire::ObjectName& object) {
   }
 }
 
-void Directory::Store(NodeId node, const wire::InventoryEntry& entry) {
+void Directory::Store(NodeId node, const wire::InventoryEntry& entry, Source source) {
   std::uint32_t number = 0;
   Replica* replica = PlaceFor(node, entry, number);
   if (replica == nullptr) {
@@ -266,7 +269,8 @@ void Directory::Store(NodeId node, const wire::InventoryEntry& entry) {
   const LevelSet before = replica->in_dram | replica->on_disk;
   const bool counted = Number(replica->node) != 0;
   replica->node = node;
-  replica->report = ViewOf(node).incoming;
+  const NodeView& view = ViewOf(node);
+  replica->report = source == Source::kChange ? view.current : view.incoming;
   replica->in_dram = entry.in_dram;
   replica->on_disk = entry.on_disk;
   if (!counted) {

@@ -76,16 +76,20 @@ class Directory {
 
   // Replicas on a node count only while it is alive. A node that was never mentioned is dead.
   void SetAlive(NodeId node, bool alive);
-  // A full report begins: until its end, what was known before goes on to count. One that was
-  // begun before and did not end is given up.
-  void BeginReport(NodeId node);
-  // What the node was not told to hold since BeginReport() counts no more. No effect without one.
+  // A full report was asked for: what was known before counts until its end.
+  void ExpectReport(NodeId node);
+  // A full report has come to its end. What neither it nor an answer since the report before, or
+  // since ExpectReport(), told counts no more.
   void EndReport(NodeId node);
   // Nothing that the node was known to hold counts any more.
   void Forget(NodeId node);
 
+  // Who tells of an object. A change comes before the node's next full report, which so tells the
+  // object again or has lost it. An answer to a call overtakes both: the object may have been
+  // committed after the node had looked for its next report, and outlasts that one.
+  enum class Source { kReport, kChange, kAnswer };
   // Takes over what `node` says it holds; both level sets empty: it holds the object no more.
-  void Apply(NodeId node, const wire::InventoryEntry& entry);
+  void Apply(NodeId node, const wire::InventoryEntry& entry, Source source);
   // The node holds this object no more.
   void Remove(NodeId node, const wire::ObjectName& object);
 
@@ -149,8 +153,8 @@ class Directory {
   };
   struct NodeView {
     bool alive = false;
-    // Entries of the reports from `current` to `incoming` count: of the last that was complete and
-    // of those begun since. Equal outside a report.
+    // Entries of the reports from `current` to `incoming` count: of the last that was complete, and
+    // of the one to come.
     std::uint16_t current = 0;
     std::uint16_t incoming = 0;
     std::uint16_t last = 0;  // number given out
@@ -181,7 +185,7 @@ class Directory {
   [[nodiscard]] bool Counts(const Replica& replica) const;     // current, and its node is alive
   [[nodiscard]] std::uint16_t NextReport(NodeId node);
 
-  void Store(NodeId node, const wire::InventoryEntry& entry);
+  void Store(NodeId node, const wire::InventoryEntry& entry, Source source);
   [[nodiscard]] Replica* PlaceFor(NodeId node, const wire::InventoryEntry& entry,
                                   std::uint32_t& record);
   void ClearReplica(Record& record, Replica& replica);

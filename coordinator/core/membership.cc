@@ -122,7 +122,6 @@ Result<BatchVerdict> Membership::OnBatch(NodeId id, bool full, bool first, bool 
   if (full && first) {
     node.reporting = true;
     node.want_full = false;
-    verdict.begins_report = true;
   } else if (gap) {
     // Something in between is lost. What this batch says is still true, but only a new full report
     // can tell what has gone.
@@ -159,12 +158,13 @@ Membership::Changes Membership::Tick(TimePoint now) {
 }
 
 bool Membership::InventoriesComplete(TimePoint now) const {
-  if (now - began_ > options_.dead_after) return true;
-  for (const NodeId id : awaited_) {
-    const NodeState* node = Find(id);
-    if (node == nullptr || !node->reported) return false;
-  }
-  return std::ranges::all_of(nodes_, [](const auto& node) { return node.second.reported; });
+  const bool all_alive_reported = std::ranges::all_of(
+      nodes_, [](const auto& entry) { return !entry.second.alive || entry.second.reported; });
+  if (!all_alive_reported) return false;
+  return now - began_ > options_.dead_after || std::ranges::all_of(awaited_, [this](NodeId id) {
+           const NodeState* node = Find(id);
+           return node != nullptr && node->reported;
+         });
 }
 
 const NodeState* Membership::Find(NodeId id) const {

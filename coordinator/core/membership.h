@@ -69,7 +69,6 @@ struct NodeState {
 // What is to be done with a batch of an inventory.
 struct BatchVerdict {
   bool apply = false;  // else it came before, and is answered as it was then
-  bool begins_report = false;
   bool ends_report = false;
   bool want_full = false;  // for the answer
 };
@@ -102,8 +101,9 @@ class Membership {
   };
   [[nodiscard]] Changes Tick(TimePoint now);
 
-  // Every node that registered in the last reign or in this one has reported in full, or it had its
-  // chance: dead_after has passed since this reign began.
+  // Every node that is alive has reported in full since it came to this reign, and so have those
+  // that registered in the last one; these are given up once dead_after has passed since this reign
+  // began.
   [[nodiscard]] bool InventoriesComplete(TimePoint now) const;
 
   [[nodiscard]] const wire::NodeMap& map() const { return map_; }

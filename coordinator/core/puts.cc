@@ -277,19 +277,21 @@ void Puts::OnReplica(Put& put, const SentObject& object, NodeId node, Code code,
   replica->on_disk = on_disk;
   if (!has) return;
   // The object was just written, so it is in memory; the node's next report corrects this.
-  directory_.Apply(node, {.tenant = put.ticket.tenant,
-                          .key = put.ticket.keys[object.chunk],
-                          .parent = chunk.parent,
-                          .chain_root = put.chain_root,
-                          .model = put.ticket.model,
-                          .put_id = put.ticket.put_id,
-                          .match_hash = {},
-                          .shape = part.shape,
-                          .token_count = chunk.token_count,
-                          .provenance = put.provenance,
-                          .level_bytes = part.level_bytes,
-                          .in_dram = LevelsWithBytes(part.level_bytes),
-                          .on_disk = on_disk});
+  directory_.Apply(node,
+                   {.tenant = put.ticket.tenant,
+                    .key = put.ticket.keys[object.chunk],
+                    .parent = chunk.parent,
+                    .chain_root = put.chain_root,
+                    .model = put.ticket.model,
+                    .put_id = put.ticket.put_id,
+                    .match_hash = {},
+                    .shape = part.shape,
+                    .token_count = chunk.token_count,
+                    .provenance = put.provenance,
+                    .level_bytes = part.level_bytes,
+                    .in_dram = LevelsWithBytes(part.level_bytes),
+                    .on_disk = on_disk},
+                   Directory::Source::kAnswer);
 }
 
 // Decides whether a chunk has become visible, or cannot become so any more.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "coordinator/core/directory.h"
@@ -16,16 +17,19 @@ namespace kdn::coordinator {
 class DirectoryModel {
  public:
   void SetAlive(NodeId node, bool alive) { nodes_[node].alive = alive; }
-  void BeginReport(NodeId node) { nodes_[node].incoming = ++last_report_; }
-  void EndReport(NodeId node) { nodes_[node].current = nodes_[node].incoming; }
+  void ExpectReport(NodeId node) { nodes_[node].incoming = ++last_report_; }
+  void EndReport(NodeId node) {
+    nodes_[node].current = std::exchange(nodes_[node].incoming, ++last_report_);
+  }
   void Forget(NodeId node) { nodes_[node].current = nodes_[node].incoming = ++last_report_; }
 
-  void Apply(NodeId node, const wire::InventoryEntry& entry) {
+  void Apply(NodeId node, const wire::InventoryEntry& entry, Directory::Source source) {
     const Name name{entry.tenant, entry.key, entry.put_id, entry.shape.number, node};
     if ((entry.in_dram | entry.on_disk).empty()) {
       told_.erase(name);
     } else {
-      told_[name] = {entry, nodes_[node].incoming};
+      const Node& state = nodes_[node];
+      told_[name] = {entry, source == Directory::Source::kChange ? state.current : state.incoming};
     }
   }
 
@@ -66,8 +70,8 @@ class DirectoryModel {
  private:
   struct Node {
     bool alive = false;
-    std::uint64_t current = 0;  // the last complete report
-    std::uint64_t incoming = 0;
+    std::uint64_t current = 0;   // the last complete report
+    std::uint64_t incoming = 0;  // the next one
   };
   struct Told {
     wire::InventoryEntry entry;

@@ -50,11 +50,17 @@ bool Has(const Directory& directory, std::uint64_t key, LookupFilter filter = {.
 class DirectoryTest : public testing::Test {
  protected:
   DirectoryTest() : directory_(99) { directory_.SetAlive(kNode, true); }
+
+  void Apply(NodeId node, const wire::InventoryEntry& entry,
+             Directory::Source source = Directory::Source::kReport) {
+    directory_.Apply(node, entry, source);
+  }
+
   Directory directory_;
 };
 
 TEST_F(DirectoryTest, FindsWhatANodeReported) {
-  directory_.Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(1));
   wire::ChunkLocation location;
   ASSERT_TRUE(directory_.Find({.tenant = kTenant}, KeyOf(1), location));
   EXPECT_EQ(location.put_id, PutOf(1));
@@ -66,12 +72,12 @@ TEST_F(DirectoryTest, FindsWhatANodeReported) {
 }
 
 TEST_F(DirectoryTest, AForeignTenantsKeyIsAMiss) {
-  directory_.Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(1));
   EXPECT_FALSE(Has(directory_, 1, {.tenant = TenantId{8}}));
 }
 
 TEST_F(DirectoryTest, ADeadNodesReplicaIsSkippedUntilItIsBack) {
-  directory_.Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(1));
   directory_.SetAlive(kNode, false);
   EXPECT_FALSE(Has(directory_, 1));
   directory_.SetAlive(kNode, true);
@@ -79,7 +85,7 @@ TEST_F(DirectoryTest, ADeadNodesReplicaIsSkippedUntilItIsBack) {
 }
 
 TEST_F(DirectoryTest, AWalkEndsAtTheFirstMiss) {
-  for (const std::uint64_t key : {1U, 2U, 4U}) directory_.Apply(kNode, EntryOf(key));
+  for (const std::uint64_t key : {1U, 2U, 4U}) Apply(kNode, EntryOf(key));
   std::vector<ChunkKey> keys;
   for (std::uint64_t key = 1; key <= 30; ++key) keys.push_back(KeyOf(key));
   std::size_t seen = 0;
@@ -91,10 +97,10 @@ TEST_F(DirectoryTest, AWalkEndsAtTheFirstMiss) {
 TEST_F(DirectoryTest, AChunkIsVisibleWhenAllItsPartsAre) {
   wire::InventoryEntry part = EntryOf(1);
   part.shape.count = 2;
-  directory_.Apply(kNode, part);
+  Apply(kNode, part);
   EXPECT_FALSE(Has(directory_, 1));
   part.shape.number = 1;
-  directory_.Apply(kNode, part);
+  Apply(kNode, part);
   EXPECT_TRUE(Has(directory_, 1));
   EXPECT_TRUE(directory_.IsComplete(kTenant, KeyOf(1), PutOf(1)));
 }
@@ -102,10 +108,10 @@ TEST_F(DirectoryTest, AChunkIsVisibleWhenAllItsPartsAre) {
 TEST_F(DirectoryTest, PartsOfDifferentPutsAreNeverCombined) {
   wire::InventoryEntry part = EntryOf(1, 1);
   part.shape.count = 2;
-  directory_.Apply(kNode, part);
+  Apply(kNode, part);
   part = EntryOf(1, 2);
   part.shape = {.number = 1, .count = 2, .layers = {}, .kv_heads = {}};
-  directory_.Apply(kNode, part);
+  Apply(kNode, part);
   EXPECT_FALSE(Has(directory_, 1));
 }
 
@@ -116,7 +122,7 @@ TEST_F(DirectoryTest, OfSeveralPutsTheCompleteOneOfBestProvenanceIsReturned) {
   unknown.provenance = {};
   wire::InventoryEntry exact_but_partial = EntryOf(1, 3);
   exact_but_partial.shape.count = 2;
-  for (const auto& entry : {unknown, lossy, exact_but_partial}) directory_.Apply(kNode, entry);
+  for (const auto& entry : {unknown, lossy, exact_but_partial}) Apply(kNode, entry);
   wire::ChunkLocation location;
   ASSERT_TRUE(directory_.Find({.tenant = kTenant}, KeyOf(1), location));
   EXPECT_EQ(location.put_id, PutOf(1));
@@ -127,16 +133,16 @@ TEST_F(DirectoryTest, AChunkThatLacksTheMinimalLevelIsAMiss) {
   wire::InventoryEntry entry = EntryOf(1);
   entry.in_dram = Level::kDraft;
   entry.on_disk = LevelSet(Level::kDraft) | Level::kStandard;
-  directory_.Apply(kNode, entry);
+  Apply(kNode, entry);
   EXPECT_TRUE(Has(directory_, 1, {.tenant = kTenant, .level_min = Level::kStandard}));
   EXPECT_FALSE(Has(directory_, 1, {.tenant = kTenant, .level_min = Level::kFine}));
 }
 
 TEST_F(DirectoryTest, DuringAFullReportTheOldOneStillCounts) {
-  directory_.Apply(kNode, EntryOf(1));
-  directory_.Apply(kNode, EntryOf(2));
-  directory_.BeginReport(kNode);
-  directory_.Apply(kNode, EntryOf(2));
+  Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(2));
+  directory_.ExpectReport(kNode);
+  Apply(kNode, EntryOf(2));
   EXPECT_TRUE(Has(directory_, 1));
   directory_.EndReport(kNode);
   EXPECT_FALSE(Has(directory_, 1));
@@ -148,11 +154,11 @@ TEST_F(DirectoryTest, DuringAFullReportTheOldOneStillCounts) {
 }
 
 TEST_F(DirectoryTest, AReportThatIsBegunAnewStillCountsUntilTheNewOneEnds) {
-  directory_.Apply(kNode, EntryOf(1));
-  directory_.BeginReport(kNode);
-  directory_.Apply(kNode, EntryOf(2));
-  directory_.BeginReport(kNode);
-  directory_.Apply(kNode, EntryOf(3));
+  Apply(kNode, EntryOf(1));
+  directory_.ExpectReport(kNode);
+  Apply(kNode, EntryOf(2));
+  directory_.ExpectReport(kNode);
+  Apply(kNode, EntryOf(3));
   for (const std::uint64_t number : {1U, 2U, 3U}) EXPECT_TRUE(Has(directory_, number));
   directory_.EndReport(kNode);
   EXPECT_FALSE(Has(directory_, 1));
@@ -160,10 +166,42 @@ TEST_F(DirectoryTest, AReportThatIsBegunAnewStillCountsUntilTheNewOneEnds) {
   EXPECT_TRUE(Has(directory_, 3));
 }
 
+// It may have been committed after the node had looked, and before the report was here.
+TEST_F(DirectoryTest, WhatANodeAnsweredOutlastsTheReportThatComesNextAndNoOther) {
+  directory_.EndReport(kNode);
+  Apply(kNode, EntryOf(1), Directory::Source::kAnswer);
+  directory_.EndReport(kNode);
+  EXPECT_TRUE(Has(directory_, 1));
+  directory_.EndReport(kNode);
+  EXPECT_FALSE(Has(directory_, 1));
+}
+
+TEST_F(DirectoryTest, WhatANodeAnsweredBeforeAReportWasAskedForHasToBeInIt) {
+  Apply(kNode, EntryOf(1), Directory::Source::kAnswer);
+  directory_.ExpectReport(kNode);
+  Apply(kNode, EntryOf(2), Directory::Source::kAnswer);
+  directory_.EndReport(kNode);
+  EXPECT_FALSE(Has(directory_, 1));
+  EXPECT_TRUE(Has(directory_, 2));
+}
+
+// Even if an answer told it too: the change came later, and before the report.
+TEST_F(DirectoryTest, WhatANodeToldAsAChangeHasToBeInItsNextReport) {
+  directory_.EndReport(kNode);
+  Apply(kNode, EntryOf(1), Directory::Source::kAnswer);
+  Apply(kNode, EntryOf(1), Directory::Source::kChange);
+  Apply(kNode, EntryOf(2), Directory::Source::kChange);
+  EXPECT_TRUE(Has(directory_, 1));
+  EXPECT_TRUE(Has(directory_, 2));
+  directory_.EndReport(kNode);
+  EXPECT_FALSE(Has(directory_, 1));
+  EXPECT_FALSE(Has(directory_, 2));
+}
+
 TEST_F(DirectoryTest, AReportNumberThatComesRoundAgainRevivesNothing) {
-  directory_.Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(1));
   for (int i = 0; i < (1 << 16) + 2; ++i) {
-    directory_.BeginReport(kNode);
+    directory_.ExpectReport(kNode);
     directory_.EndReport(kNode);
     ASSERT_FALSE(Has(directory_, 1)) << "after report " << i;
   }
@@ -172,7 +210,7 @@ TEST_F(DirectoryTest, AReportNumberThatComesRoundAgainRevivesNothing) {
 TEST_F(DirectoryTest, AFourthReplicaIsKeptToo) {
   for (std::uint32_t node = 1; node <= 4; ++node) {
     directory_.SetAlive(NodeId{node}, true);
-    directory_.Apply(NodeId{node}, EntryOf(1));
+    Apply(NodeId{node}, EntryOf(1));
   }
   for (std::uint32_t node = 1; node <= 3; ++node) directory_.SetAlive(NodeId{node}, false);
   wire::ChunkLocation location;
@@ -181,12 +219,12 @@ TEST_F(DirectoryTest, AFourthReplicaIsKeptToo) {
 }
 
 TEST_F(DirectoryTest, ChangesAreToldWhileSomebodyWatches) {
-  directory_.Apply(kNode, EntryOf(1));
+  Apply(kNode, EntryOf(1));
   EXPECT_TRUE(directory_.TakeChanges().empty());
   directory_.WatchChanges(true);
-  directory_.Apply(kNode, EntryOf(2));
-  directory_.Apply(kNode, EntryOf(2));  // said twice, told once
-  directory_.Apply(kNode, Gone(EntryOf(1)));
+  Apply(kNode, EntryOf(2));
+  Apply(kNode, EntryOf(2));  // said twice, told once
+  Apply(kNode, Gone(EntryOf(1)));
   const auto changes = directory_.TakeChanges();
   ASSERT_EQ(changes.size(), 2U);
   EXPECT_TRUE(changes[0].stored);
@@ -196,7 +234,7 @@ TEST_F(DirectoryTest, ChangesAreToldWhileSomebodyWatches) {
 }
 
 TEST_F(DirectoryTest, AScanInTurnsSeesEverythingOnce) {
-  for (std::uint64_t key = 0; key < 500; ++key) directory_.Apply(kNode, EntryOf(key));
+  for (std::uint64_t key = 0; key < 500; ++key) Apply(kNode, EntryOf(key));
   std::set<ChunkKey> seen;
   std::uint64_t cursor = 0;
   do {
@@ -210,7 +248,7 @@ TEST_F(DirectoryTest, AScanInTurnsSeesEverythingOnce) {
 TEST_F(DirectoryTest, ALocationTakesLessThanTwoHundredBytes) {
   constexpr std::uint64_t kCount = 100000;
   for (std::uint64_t key = 0; key < kCount; ++key) {
-    directory_.Apply(kNode, EntryOf(key));
+    Apply(kNode, EntryOf(key));
   }
   EXPECT_LE(directory_.size().memory_bytes, 200 * kCount);
 }
@@ -244,7 +282,7 @@ class DirectoryAgainstModel : public testing::TestWithParam<std::uint64_t> {
       case 1:
         return Both([&](auto& d) { d.SetAlive(node, false); });
       case 2:
-        return Both([&](auto& d) { d.BeginReport(node); });
+        return Both([&](auto& d) { d.ExpectReport(node); });
       case 3:
         return Both([&](auto& d) { d.EndReport(node); });
       case 4:
@@ -254,7 +292,8 @@ class DirectoryAgainstModel : public testing::TestWithParam<std::uint64_t> {
       default: {
         wire::InventoryEntry entry = RandomEntry();
         if (Below(3) == 0) entry = Gone(entry);
-        Both([&](auto& d) { d.Apply(node, entry); });
+        const auto source = static_cast<Directory::Source>(Below(3));
+        Both([&](auto& d) { d.Apply(node, entry, source); });
       }
     }
   }
@@ -312,10 +351,10 @@ TEST(DirectoryTable, SurvivesGrowthAndRandomRemoval) {
   for (int step = 0; step < 20000; ++step) {
     const std::uint64_t key = random.Next() % 6000;
     if (random.Next() % 5 < 3) {
-      directory.Apply(kNode, EntryOf(key));
+      directory.Apply(kNode, EntryOf(key), Directory::Source::kReport);
       present.insert(key);
     } else {
-      directory.Apply(kNode, Gone(EntryOf(key)));
+      directory.Apply(kNode, Gone(EntryOf(key)), Directory::Source::kReport);
       present.erase(key);
     }
   }

@@ -148,6 +148,18 @@ TEST_F(MembershipTest, WhatANodeLostBeforeItsFirstReportIsForgottenWithTheNextOn
   EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 0U);
 }
 
+// The second report was on its way, or begun by the node itself, when the chunk was committed.
+TEST_F(MembershipTest, WhatIsCommittedBetweenTwoReportsOutlastsTheSecond) {
+  const NodeId node = world_.AddNode(1);
+  Report(node, 1, {});
+  const auto started = world_.core->PutStart(kTestTenant, CoreWorld::Chain(1, 1), world_.now);
+  world_.Commit(CoreWorld::CommitOf(started.grants.at(0), {NumberedKey(1)}, {node}));
+  world_.AnswerCommits();
+  (void)world_.TakeCommitted();
+  Report(node, 2, {});
+  EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 1U);
+}
+
 TEST_F(MembershipTest, InventoriesAreCompleteWhenAllNodesOfTheLastReignHaveReported) {
   const NodeId first = world_.AddNode(1);
   const NodeId second = world_.AddNode(2);
@@ -162,11 +174,25 @@ TEST_F(MembershipTest, InventoriesAreCompleteWhenAllNodesOfTheLastReignHaveRepor
   EXPECT_TRUE(complete());
 }
 
-TEST_F(MembershipTest, InventoriesAreTakenForCompleteAfterThreeSeconds) {
+TEST_F(MembershipTest, InventoriesOfNodesThatDoNotComeAreGivenUpAfterThreeSeconds) {
+  world_.AddNode(1);
+  world_.Restart();
+  world_.Advance(milliseconds(3000));
+  EXPECT_FALSE(world_.core->membership().InventoriesComplete(world_.now));
+  world_.Advance(milliseconds(1));
+  EXPECT_TRUE(world_.core->membership().InventoriesComplete(world_.now));
+}
+
+// However late it came: until its report is here, what it holds looks lost.
+TEST_F(MembershipTest, TheInventoryOfANodeThatIsAliveIsNeverGivenUp) {
   world_.AddNode(1);
   world_.Restart();
   world_.Advance(milliseconds(3001));
-  EXPECT_TRUE(world_.core->membership().InventoriesComplete(world_.now));
+  const NodeId node = world_.AddNode(1);
+  const auto complete = [&] { return world_.core->membership().InventoriesComplete(world_.now); };
+  EXPECT_FALSE(complete());
+  Report(node, 1, {});
+  EXPECT_TRUE(complete());
 }
 
 TEST_F(MembershipTest, EveryReignHasAHigherEpochAndMapVersion) {

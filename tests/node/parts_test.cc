@@ -35,6 +35,33 @@ TEST(InventoryOutbox, TellsAFullReportOnceAllShardsHaveGivenTheirs) {
   EXPECT_EQ(after->entries, std::vector{Entry(3)});
 }
 
+// Else what is committed after the second's snapshot could be struck by the end of the first.
+TEST(InventoryOutbox, BeginsNoReportBeforeTheLastOneIsThrough) {
+  InventoryOutbox outbox(1);
+  EXPECT_TRUE(outbox.BeginFull());
+  outbox.SetSnapshot(0, {Entry(1)});
+  EXPECT_FALSE(outbox.BeginFull());
+  EXPECT_TRUE(outbox.Next()->last);
+  EXPECT_FALSE(outbox.BeginFull());  // it is on its way
+  outbox.AddChanges(0, {Entry(2)}, false);
+  EXPECT_TRUE(outbox.Next());
+  EXPECT_TRUE(outbox.BeginFull());
+}
+
+// The snapshot was asked for twice, since one report was given up.
+TEST(InventoryOutbox, LosesNoChangeToASnapshotThatNobodyAwaits) {
+  InventoryOutbox outbox(1);
+  EXPECT_TRUE(outbox.BeginFull());
+  outbox.Close();
+  outbox.Reopen();
+  EXPECT_TRUE(outbox.BeginFull());
+  outbox.SetSnapshot(0, {Entry(1)});
+  outbox.AddChanges(0, {Entry(2)}, false);
+  outbox.SetSnapshot(0, {Entry(1), Entry(2)});
+  EXPECT_EQ(outbox.Next()->entries, std::vector{Entry(1)});
+  EXPECT_EQ(outbox.Next()->entries, std::vector{Entry(2)});
+}
+
 TEST(InventoryOutbox, DropsChangesThatASnapshotAlreadyHas) {
   InventoryOutbox outbox(1);
   outbox.AddChanges(0, {Entry(1)}, false);

@@ -1,7 +1,10 @@
 // A node and a coordinator that a test speaks for, over gRPC.
+#include <arpa/inet.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <condition_variable>
 #include <functional>
@@ -16,6 +19,7 @@
 #include "proto/wire/inventory.h"
 #include "tests/node/node_world.h"
 #include "tests/support/temp_dir.h"
+#include "transport/wakeup.h"
 
 namespace kdn::test {
 namespace {
@@ -25,16 +29,18 @@ const std::string kCluster(ClusterId::kSize, 'c');
 // Says what the test has set, notes what it is told, and lets the test wait for that.
 class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin::Service {
  public:
-  SpokenCoordinator() {
+  explicit SpokenCoordinator(const std::string& address = "127.0.0.1:0") {
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(static_cast<v1::Membership::Service*>(this));
     builder.RegisterService(static_cast<v1::Admin::Service*>(this));
     server_ = builder.BuildAndStart();
     endpoint_ = "127.0.0.1:" + std::to_string(port);
   }
-  ~SpokenCoordinator() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~SpokenCoordinator() override { Stop(); }
+
+  void Stop() { server_->Shutdown(std::chrono::system_clock::now()); }
 
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
 
@@ -121,6 +127,26 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
   std::condition_variable changed_;
   std::unique_ptr<grpc::Server> server_;
   std::string endpoint_;
+};
+
+// Takes connections at a coordinator's endpoint and closes them at once.
+class Hangup {
+ public:
+  explicit Hangup(const std::string& endpoint) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port =
+        htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    const int on = 1;
+    EXPECT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(listener_.get(), 8), 0);
+  }
+  void TakeOne() const { const transport::Fd taken(accept(listener_.get(), nullptr, nullptr)); }
+
+ private:
+  transport::Fd listener_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 };
 
 class Registrar : public testing::Test {
@@ -251,6 +277,22 @@ TEST_F(Registrar, JoinsACoordinatorOfALaterEpochAnew) {
     return told.registrations.size() == 2 && told.inventories.size() == 2;
   });
   EXPECT_EQ(node_->state().epoch(), Epoch{2});
+}
+
+// Attempts that fail while the coordinator is away do not keep the node from it once it is back.
+TEST_F(Registrar, FindsACoordinatorThatIsBackWithinASecond) {
+  Open();
+  coordinator_.Await([](const auto& told) { return told.beats > 0; });
+  coordinator_.Stop();
+  {
+    const Hangup hangup(coordinator_.endpoint());
+    for (int attempt = 0; attempt < 3; ++attempt) hangup.TakeOne();
+  }
+  SpokenCoordinator later(coordinator_.endpoint());
+  const auto begun = std::chrono::steady_clock::now();
+  later.Await([](const auto& told) { return !told.inventories.empty(); });
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(2));
+  node_.reset();  // before the coordinator that it knows
 }
 
 TEST_F(Registrar, DoesNotObeyACoordinatorOfAnEarlierEpoch) {
