@@ -129,7 +129,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
   std::string endpoint_;
 };
 
-// Takes connections at a coordinator's endpoint and closes them at once.
+// Takes connections at a coordinator's endpoint and closes each after its first byte.
 class Hangup {
  public:
   explicit Hangup(const std::string& endpoint) {
@@ -143,7 +143,12 @@ class Hangup {
     EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     EXPECT_EQ(listen(listener_.get(), 8), 0);
   }
-  void TakeOne() const { const transport::Fd taken(accept(listener_.get(), nullptr, nullptr)); }
+  // Whether whoever called said anything before he gave up.
+  [[nodiscard]] bool TakeOne() const {
+    const transport::Fd taken(accept(listener_.get(), nullptr, nullptr));
+    char first = 0;
+    return recv(taken.get(), &first, 1, 0) == 1;
+  }
 
  private:
   transport::Fd listener_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -279,19 +284,18 @@ TEST_F(Registrar, JoinsACoordinatorOfALaterEpochAnew) {
   EXPECT_EQ(node_->state().epoch(), Epoch{2});
 }
 
-// Attempts that fail while the coordinator is away do not keep the node from it once it is back.
-TEST_F(Registrar, FindsACoordinatorThatIsBackWithinASecond) {
+// An attempt of gRPC's lasts two seconds, and only a thread that is in a call drives it: an attempt
+// without one keeps the node from a coordinator that has long been back.
+TEST_F(Registrar, DrivesEveryAttemptToFindACoordinatorThatIsAway) {
   Open();
   coordinator_.Await([](const auto& told) { return told.beats > 0; });
   coordinator_.Stop();
   {
     const Hangup hangup(coordinator_.endpoint());
-    for (int attempt = 0; attempt < 3; ++attempt) hangup.TakeOne();
+    for (int attempt = 0; attempt < 4; ++attempt) EXPECT_TRUE(hangup.TakeOne()) << attempt;
   }
   SpokenCoordinator later(coordinator_.endpoint());
-  const auto begun = std::chrono::steady_clock::now();
   later.Await([](const auto& told) { return !told.inventories.empty(); });
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(2));
   node_.reset();  // before the coordinator that it knows
 }
 
