@@ -1,5 +1,7 @@
 #include "base/endpoint.h"
 
+#include <arpa/inet.h>
+
 #include <charconv>
 
 namespace kdn {
@@ -15,7 +17,10 @@ std::optional<HostPort> SplitEndpoint(std::string_view endpoint) {
 }
 
 bool IsLoopback(std::string_view host) {
-  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
+  if (host == "localhost" || host == "[::1]") return true;
+  // A name may begin with "127." too, and lead anywhere.
+  in_addr address{};
+  return host.starts_with("127.") && inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
 }
 
 }  // namespace kdn

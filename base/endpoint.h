@@ -20,7 +20,7 @@ struct HostPort {
 // up.
 [[nodiscard]] std::optional<HostPort> SplitEndpoint(std::string_view endpoint);
 
-// By the text alone: "localhost", what begins with "127.", and "[::1]".
+// By the text alone: "localhost", an address in 127.0.0.0/8, and "[::1]".
 [[nodiscard]] bool IsLoopback(std::string_view host);
 
 }  // namespace kdn

@@ -190,7 +190,7 @@ void StoreOp::OnCommitted(const std::vector<std::size_t>& objects, Code code, Co
     }
     ++report_.chunks_stored;
     const wire::PutGrant& granted = plan_.grants[plan_.chunks[chunk].grant];
-    if (answer->objects[i].replicas < granted.nodes.size()) ++report_.chunks_under_replicated;
+    if (answer->objects[i].replicas < granted.replicas) ++report_.chunks_under_replicated;
     if (answer->objects[i].replicas_on_disk > 0) ++report_.chunks_on_disk;
     if (chunk + 1 == plan_.chunks.size()) last_chunk_visible_ = true;
   }

@@ -31,7 +31,7 @@ void EmbeddedCalls::AnswerPutStart(CallId id, ConstBytes bytes) {
     puts_[put_id] = {request->part_count, clock_.Now() + kPutExpiry, {}};
     // The put id is all that a ticket has to say here.
     response.grants.push_back(
-        {put_id, {kSelf}, wire::Buffer(put_id.bytes.begin(), put_id.bytes.end())});
+        {put_id, {kSelf}, wire::Buffer(put_id.bytes.begin(), put_id.bytes.end()), 1});
   }
   EndWith(id, response);
 }

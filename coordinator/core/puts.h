@@ -114,7 +114,8 @@ class Puts {
   struct Put {
     wire::Ticket ticket;
     wire::Buffer sealed;
-    TraceId trace;  // of the PutStart, by which a repeated one is known
+    std::uint8_t replicas = 0;  // wanted
+    TraceId trace;              // of the PutStart, by which a repeated one is known
     Provenance provenance;
     ChunkKey chain_root;
     TimePoint expires;

@@ -99,6 +99,7 @@ class Puts::Starter {
                      .expires_ms = Milliseconds(expires),
                      .nodes = std::move(nodes),
                      .keys = {}};
+    open_->replicas = static_cast<std::uint8_t>(replicas);
     open_->trace = request_.head.trace;
     open_->provenance = request_.provenance;
     open_->chain_root = chain_root_;
@@ -136,7 +137,7 @@ class Puts::Starter {
     const auto [at, is_new] = grant_of_.emplace(id, next);
     if (is_new) {
       const Put& put = puts_.puts_.at(id);
-      response_.grants.push_back({id, put.ticket.nodes, put.sealed});
+      response_.grants.push_back({id, put.ticket.nodes, put.sealed, put.replicas});
     }
     response_.verdicts.push_back(wire::PutVerdict::kStore);
     response_.grant_of.push_back(at->second);

@@ -30,11 +30,13 @@ ReplicaAck DecodeAck(ByteReader& in) {
   return ack;
 }
 
-// put id (16) ‖ node count (1) ‖ 0 (3) ‖ nodes (4 each) ‖ ticket after its length (4)
+// put id (16) ‖ node count (1) ‖ replicas wanted (1) ‖ 0 (2) ‖ nodes (4 each) ‖ ticket after its
+// length (4)
 void EncodeGrant(const PutGrant& grant, ByteWriter& out) {
   out.Id(grant.put_id);
   out.Integer(static_cast<std::uint8_t>(grant.nodes.size()));
-  out.Zeros(3);
+  out.Integer(grant.replicas);
+  out.Zeros(2);
   for (const NodeId node : grant.nodes) out.Integer(node);
   out.Sized(grant.ticket);
 }
@@ -43,8 +45,10 @@ PutGrant DecodeGrant(ByteReader& in) {
   PutGrant grant;
   grant.put_id = in.OpaqueId<PutId>();
   const auto node_count = DecodeCount<std::uint8_t>(in, limits::kReplicasMax, sizeof(NodeId));
-  in.Zeros(3);
-  if (node_count == 0) in.Fail();
+  grant.replicas = in.Integer<std::uint8_t>();
+  in.Zeros(2);
+  if (node_count == 0 || grant.replicas < node_count) in.Fail();
+  if (grant.replicas > limits::kReplicasMax) in.Fail();
   if (in.ok()) grant.nodes.resize(node_count);
   for (NodeId& node : grant.nodes) node = in.Integer<NodeId>();
   grant.ticket = DecodeTicket(in);

@@ -46,6 +46,7 @@ struct PutGrant {
   PutId put_id;               // of every object stored under it
   std::vector<NodeId> nodes;  // first replica first; PutPieceRequest::hop counts in it
   Buffer ticket;              // Ticket, sealed: for nodes and coordinator only
+  std::uint8_t replicas = 0;  // wanted; more than nodes if the cluster has too few of them
 
   friend bool operator==(const PutGrant&, const PutGrant&) = default;
 };

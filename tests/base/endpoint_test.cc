@@ -31,6 +31,8 @@ TEST(Endpoint, KnowsLoopbackByItsText) {
   EXPECT_TRUE(IsLoopback("[::1]"));
   EXPECT_FALSE(IsLoopback("128.0.0.1"));
   EXPECT_FALSE(IsLoopback("0.0.0.0"));
+  EXPECT_FALSE(IsLoopback("127.0.0.1.example.org"));
+  EXPECT_FALSE(IsLoopback("127.1"));
   EXPECT_FALSE(IsLoopback(""));
 }
 

@@ -127,7 +127,7 @@ class Hostile final : public transport::Service, public transport::Authenticator
     for (const NodeId node : nodes) response.map.nodes.push_back({node, {}, {endpoint_}});
     for (std::size_t c = 0; c < chunks; ++c) {
       if (c % 32 == 0) {
-        response.grants.push_back({RandomId<PutId>(random_), nodes, wire::Buffer(64)});
+        response.grants.push_back({RandomId<PutId>(random_), nodes, wire::Buffer(64), 2});
       }
       response.verdicts.push_back(wire::PutVerdict::kStore);
       response.grant_of.push_back(static_cast<std::uint16_t>(c / 32));

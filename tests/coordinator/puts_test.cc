@@ -65,6 +65,17 @@ TEST_F(PutsTest, ALongChainIsCutIntoTicketsOfThirtyTwoChunks) {
   EXPECT_EQ(ticket->tenant, kTestTenant);
 }
 
+TEST(Puts, AGrantOfTooFewNodesTellsHowManyWereWanted) {
+  CoreWorld world;
+  world.AddNode(1);
+  wire::PutStartRequest request = CoreWorld::Chain(1, 1);
+  request.replicas = 3;
+  const auto grants = world.core->PutStart(kTestTenant, request, world.now).grants;
+  ASSERT_EQ(grants.size(), 1U);
+  EXPECT_EQ(grants[0].nodes.size(), 1U);
+  EXPECT_EQ(grants[0].replicas, 3);
+}
+
 TEST_F(PutsTest, NothingIsVisibleBeforeANodeConfirmedTheCommit) {
   const auto grant = Grant(CoreWorld::Chain(1, 1));
   world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));

@@ -56,7 +56,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
 
   // Guarded by mutex_: touched in Change() and Await() only.
   std::uint32_t epoch = 1;
-  bool want_full = false;
+  bool want_full = false;  // asked for with every beat until it comes
   std::vector<v1::RegisterRequest> registrations;
   std::vector<v1::InventoryRequest> inventories;
   std::size_t beats = 0;
@@ -102,7 +102,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
         ++beats;
         Note("Heartbeat", *context);
         answer.set_epoch(epoch);
-        answer.set_want_full_inventory(std::exchange(want_full, false));
+        answer.set_want_full_inventory(want_full);
         changed_.notify_all();
       }
       answer.set_coordinator_now_ms(2000);
@@ -119,6 +119,7 @@ class SpokenCoordinator final : public v1::Membership::Service, public v1::Admin
     const std::lock_guard lock(mutex_);
     Note("Inventory", *context);
     inventories.push_back(*request);
+    if (request->full()) want_full = false;
     changed_.notify_all();
     return grpc::Status::OK;
   }

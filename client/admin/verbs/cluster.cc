@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -64,9 +65,15 @@ void AddClusterVerb(CLI::App& app, VerbContext& context) {
   up->add_option("--nodes", options->nodes, "storage nodes")->check(CLI::Range(1U, 16U));
   up->add_option("--dram-mib", options->dram_mib, "memory of each node")
       ->check(CLI::Range(16U, 1U << 20));
-  up->add_option("--replicas", options->replicas, "nodes that each chunk is stored on")
-      ->check(CLI::Range(1U, limits::kReplicasMax));
-  up->callback([&context, options] { context.exit_code = RunUp(context, *options); });
+  CLI::Option* replicas =
+      up->add_option(
+            "--replicas", options->replicas,
+            "nodes that each chunk is stored on; at most as many as there are, if not given")
+          ->check(CLI::Range(1U, limits::kReplicasMax));
+  up->callback([&context, options, replicas] {
+    if (replicas->count() == 0) options->replicas = std::min(options->replicas, options->nodes);
+    context.exit_code = RunUp(context, *options);
+  });
   CLI::App* down = verb->add_subcommand("down", "Stops it; its folder stays");
   down->callback([&context] { context.exit_code = RunDown(context); });
 }

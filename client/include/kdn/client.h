@@ -221,7 +221,7 @@ struct StoreReport {
   std::uint32_t chunks_on_disk = 0;  // of those stored, durable on at least one node's disk
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_raw = 0;  // uncompressed
-  // Of those stored, on fewer nodes than were granted: readable, but one failure from being a miss.
+  // Of those stored, on fewer nodes than were wanted: readable, but nearer to being lost.
   std::uint32_t chunks_under_replicated = 0;
 };
 

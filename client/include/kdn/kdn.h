@@ -233,7 +233,7 @@ typedef struct kdn_store_report {
   kdn_code code;
   uint32_t chunks_stored, chunks_present, chunks_pending, chunks_failed, chunks_on_disk;
   uint64_t bytes_sent, bytes_raw;
-  uint32_t chunks_under_replicated; /* stored on fewer nodes than were granted */
+  uint32_t chunks_under_replicated; /* stored on fewer nodes than were wanted */
 } kdn_store_report;
 
 KDN_API kdn_code kdn_store_start(kdn_client* client, const kdn_model* model, const kdn_plan* plan,

@@ -7,6 +7,7 @@ usage: daemons_test.py PROGRAM_FOLDER SOURCE_FOLDER [unittest arguments]
 """
 import json
 import os
+import random
 import re
 import socket
 import stat
@@ -26,9 +27,15 @@ def run(*command):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below the range from which the kernel gives ports to connections of other tests."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Daemons(unittest.TestCase):

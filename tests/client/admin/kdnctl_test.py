@@ -153,6 +153,13 @@ class Kdnctl(unittest.TestCase):
         self.assertIn(b"of the 1 chunks of 'one' 0 are on nodes that are alive", got.stderr)
         self.assertEqual(got.stdout, b"")
 
+    def test_put_warns_where_the_cluster_has_fewer_nodes_than_replicas_are_wanted(self):
+        self.told("cluster", "up", "--nodes", "1", "--dram-mib", "64", "--replicas", "2")
+        put = self.ctl("--output", "json", "put", str(self.file), "--name", "alone")
+        self.assertEqual(put.returncode, 0, put.stderr)
+        self.assertGreater(json.loads(put.stdout)["chunks_under_replicated"], 0)
+        self.assertIn(b"warning", put.stderr)
+
     def test_put_warns_of_chunks_on_fewer_nodes_than_were_granted(self):
         self.told("cluster", "up", "--nodes", "2", "--dram-mib", "64", "--replicas", "2")
         self.assertEqual(self.ctl("cluster", "down").returncode, 0)

@@ -106,8 +106,8 @@ wire::PutStartResponse PutStartResponseSample() {
                        wire::PutVerdict::kBusy, wire::PutVerdict::kRefused,
                        wire::PutVerdict::kStore};
   response.grant_of = {0, wire::kNoGrant, wire::kNoGrant, wire::kNoGrant, 1};
-  response.grants = {{Counting<PutId>(0x60), {NodeId{3}, NodeId{5}}, Buffer(5, std::byte{0x55})},
-                     {Counting<PutId>(0x70), {NodeId{5}}, Buffer(3, std::byte{0x66})}};
+  response.grants = {{Counting<PutId>(0x60), {NodeId{3}, NodeId{5}}, Buffer(5, std::byte{0x55}), 2},
+                     {Counting<PutId>(0x70), {NodeId{5}}, Buffer(3, std::byte{0x66}), 2}};
   return response;
 }
 
