@@ -9,7 +9,7 @@
 
 namespace kdn::test {
 
-// Aborts if there is none. The same port is not given out again for a while.
+// Drawn at random; aborts if sockets cannot be had at all.
 [[nodiscard]] std::uint16_t FreePort();
 
 }  // namespace kdn::test
