@@ -2,7 +2,8 @@
 Method: install into an empty prefix, then configure, build and run one in C and one in C++ from
 there, and the one in C once more by way of pkg-config.
 
-usage: install_test.py CMAKE BUILD_FOLDER CONSUMER_FOLDER
+usage: install_test.py CMAKE BUILD_FOLDER CONSUMER_FOLDER C_FLAGS CXX_FLAGS
+The flags are those of the build: a sanitizer's runtime has to be in the program too.
 """
 import os
 import subprocess
@@ -19,7 +20,7 @@ def run(*command, **options):
     return subprocess.run(command, check=True, text=True, **options)
 
 
-def main(cmake, build, consumer):
+def main(cmake, build, consumer, c_flags, cxx_flags):
     with tempfile.TemporaryDirectory() as folder:
         prefix = Path(folder) / "prefix"
         run(cmake, "--install", build, "--prefix", str(prefix), stdout=subprocess.DEVNULL)
@@ -32,6 +33,7 @@ def main(cmake, build, consumer):
 
         out = Path(folder) / "build"
         run(cmake, "-S", consumer, "-B", str(out), "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}",
+            f"-DCMAKE_C_FLAGS={c_flags}", f"-DCMAKE_CXX_FLAGS={cxx_flags}",
             stdout=subprocess.DEVNULL)
         run(cmake, "--build", str(out))
         version = run(str(out / "consumer_c"), capture_output=True).stdout
@@ -41,7 +43,7 @@ def main(cmake, build, consumer):
         environment = dict(os.environ, PKG_CONFIG_PATH=str(library / "pkgconfig"))
         flags = run("pkg-config", "--cflags", "--libs", "kdn", capture_output=True,
                     env=environment).stdout.split()
-        run("cc", "-std=c99", f"{consumer}/consumer.c", "-o", f"{folder}/by_pkg_config", *flags,
+        run("cc", *c_flags.split(), "-std=c99", f"{consumer}/consumer.c", "-o", f"{folder}/by_pkg_config", *flags,
             f"-Wl,-rpath,{library}")
         if run(f"{folder}/by_pkg_config", capture_output=True).stdout != version:
             sys.exit("the two programs say different versions")
