@@ -2,6 +2,16 @@
 
 set(KDN_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 
+# What the sanitizers need: time, and for threads to be told which libraries they cannot see into.
+set(KDN_TIMEOUT_FACTOR 1)
+set(KDN_SANITIZER_SOURCES)
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=(address|thread)")
+  set(KDN_TIMEOUT_FACTOR 5)
+endif()
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread")
+  set(KDN_SANITIZER_SOURCES "${PROJECT_SOURCE_DIR}/tests/support/tsan_suppressions.cc")
+endif()
+
 # kdn_compile_options(<target>): what every translation unit of ours is compiled with.
 function(kdn_compile_options target)
   target_compile_options(${target} PRIVATE
@@ -28,7 +38,7 @@ endfunction()
 # kdn_program(<name> SOURCES <file>... DEPS <target>...)
 function(kdn_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  add_executable(${name} ${ARG_SOURCES} ${KDN_SANITIZER_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
@@ -42,7 +52,8 @@ function(kdn_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
   endif()
-  add_executable(${name} ${ARG_SOURCES})
+  math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${KDN_TIMEOUT_FACTOR}")
+  add_executable(${name} ${ARG_SOURCES} ${KDN_SANITIZER_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest_main)
   target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -Werror
     -Wno-missing-field-initializers  # a test names the fields that matter to it

@@ -26,7 +26,8 @@ def main(nm, library):
             continue
         found.add(current)
         kind, name = symbol[1], symbol[2]
-        sanitizer = name.startswith(("__asan", "__odr_asan", "__tsan", "asan.module"))
+        # DW.ref: a pointer for the unwinder, which a sanitizer asks for.
+        sanitizer = name.startswith(("__asan", "__odr_asan", "__tsan", "asan.module", "DW.ref."))
         if kind in "UNr" or kind.islower() and kind not in "uvw" or sanitizer:
             continue
         if name not in MAY_DEFINE[current]:
