@@ -54,6 +54,7 @@ std::string Latest::ToString() const {
 }
 
 Rig::Rig(RigOptions options) : options_(std::move(options)) {
+  options_.timeout *= kSlowdown;
   const SizeTraits& traits = TraitsOf(options_.size);
   shape_.layers = traits.layers;
   shape_.kv_heads = traits.kv_heads;

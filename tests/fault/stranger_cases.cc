@@ -183,7 +183,7 @@ void ResetPeak(pid_t pid) {
 std::string Visit(const admin::LocalCluster::Daemon& daemon, SeededRandom& random, bool to_the_end,
                   double& grown_kib) {
   constexpr int kOfEach = 6;
-  constexpr double kKiBMax = static_cast<double>(limits::kPreHelloBytesMax) / 1024;
+  constexpr double kKiBMax = static_cast<double>(limits::kPreHelloBytesMax) / 1024 * kSlowdown;
   const std::uint64_t before = FieldOfKiB(daemon.pid, "VmRSS:");
   ResetPeak(daemon.pid);
   std::vector<std::pair<transport::Fd, Fate>> held;
