@@ -21,9 +21,11 @@ using Milliseconds = std::chrono::duration<double, std::milli>;
 
 [[nodiscard]] std::string MillisecondsText(Milliseconds ms);
 
-// The thread sanitizer takes several times the time, and memory of its own beside all memory.
-#ifdef __SANITIZE_THREAD__
+// Sanitizers take several times the time, and memory of their own beside all memory.
+#if defined(__SANITIZE_THREAD__)
 inline constexpr int kSlowdown = 8;
+#elif defined(__SANITIZE_ADDRESS__)
+inline constexpr int kSlowdown = 2;
 #else
 inline constexpr int kSlowdown = 1;
 #endif
