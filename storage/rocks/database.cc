@@ -15,9 +15,14 @@
 #include <system_error>
 #include <vector>
 
+#include "storage/rocks/past_damage.h"
+#include "storage/rocks/records.h"
+
 namespace kdn::storage::rocks {
 namespace {
 
+// A family with more of them is given up: looking behind each takes some hundred seeks.
+constexpr int kDamagedStretchesMax = 1000;
 constexpr std::size_t kProbeBytes = 1024 * 1024;
 constexpr std::uint64_t kBlobBytesMin = 4 * 1024;  // smaller values stay with their keys
 constexpr std::uint64_t kBlobFileBytes = 64 * 1024 * 1024;
@@ -183,10 +188,20 @@ Status Database::ForEach(Family family, const Visitor& visit) {
   const std::shared_lock lock(open_);
   if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}, Handle(family)));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    visit(it->key().ToStringView(), it->value().ToStringView());
+  rocksdb::Status damage;
+  std::string last;
+  it->SeekToFirst();
+  for (int stretches = 0; stretches < kDamagedStretchesMax; ++stretches) {
+    for (; it->Valid(); it->Next()) {
+      last = it->key().ToStringView();
+      visit(last, it->value().ToStringView());
+    }
+    if (it->status().ok()) break;
+    if (damage.ok()) damage = it->status();
+    if (!damage.IsCorruption()) break;
+    last = SeekPastDamage(*it, last, kNameBytes);
   }
-  return FromRocks(it->status());
+  return FromRocks(damage);
 }
 
 Status Database::Write(bool sync, const std::function<void(Batch&)>& fill) {

@@ -89,7 +89,7 @@ class Database {
   bool TakeMending();
   void MendDone();
 
-  // Every key of a family in order. Ends with kDataLoss where the family is damaged.
+  // Every key of a family in order, those in damaged blocks left out; then kDataLoss.
   using Visitor = std::function<void(std::string_view key, std::string_view value)>;
   Status ForEach(Family family, const Visitor& visit);
 

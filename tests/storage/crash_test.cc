@@ -233,5 +233,49 @@ TEST(RottenDiskTest, FlippedBitsInFilesAreNeverServed) {
   }
 }
 
+// One block of a few records lies between those that sort before and behind it.
+TEST(RottenDiskTest, ADamagedBlockOfRecordsHidesNoOthers) {
+  const kdn::test::TempDir dir;
+  const std::string folder = dir.File("tier");
+  constexpr std::uint64_t kObjects = 300;
+  const auto count = [&] {
+    std::size_t found = 0;
+    const auto tier = OpenTier(folder);
+    const Status scanned =
+        tier->Scan([&](const ObjectId&, const ObjectHeader&, LevelSet) { ++found; });
+    return std::pair(found, scanned.code());
+  };
+  {
+    const auto tier = OpenTier(folder);
+    for (std::uint64_t seed = 1; seed <= kObjects; ++seed) {
+      const TestObject object = MakeObject({.seed = seed, .size_bytes = 64});
+      const ConstBytes segment = SegmentOf(object, Level::kExact);
+      DiskTier::Segments segments;
+      segments[static_cast<std::size_t>(Level::kExact)] = {&segment, 1};
+      ASSERT_TRUE(tier->Write(IdOf(object), EncodeHeader(object.header), segments).ok());
+    }
+    ASSERT_TRUE(tier->Close().ok());
+  }
+  ASSERT_EQ(count(), std::pair(std::size_t{kObjects}, Code::kOk));
+  // The largest table is that of the records.
+  std::filesystem::path table;
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/rocks")) {
+    if (entry.path().extension() != ".sst" || entry.file_size() < bytes) continue;
+    table = entry.path();
+    bytes = entry.file_size();
+  }
+  for (const std::uintmax_t at : {std::uintmax_t{100}, bytes / 2}) {
+    std::fstream stream(table, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(static_cast<std::streamoff>(at));
+    stream.put('\x5A');
+    ASSERT_TRUE(stream.good());
+  }
+  const auto [found, code] = count();
+  EXPECT_EQ(code, Code::kDataLoss);
+  EXPECT_LT(found, kObjects);
+  EXPECT_GT(found, kObjects - 40);  // a block has 4 KiB, a record 392 bytes and its name
+}
+
 }  // namespace
 }  // namespace kdn::storage::test
