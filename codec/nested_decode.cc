@@ -24,7 +24,6 @@ NestedDecoder::NestedDecoder(const Kernels& kernels, const TileShape& shape,
     : kernels_(kernels), shape_(shape), codings_(codings), scratch_(scratch) {}
 
 bool NestedDecoder::ReadOwn(ByteReader& in) {
-  SymbolTable table;
   const auto first = in.Integer<std::uint8_t>();
   RansModel model;
   model.count = in.Integer<std::uint8_t>();
@@ -117,8 +116,10 @@ bool NestedDecoder::DecodeSymbols(std::span<const std::uint8_t> wanted) {
     if (wanted[s] != 0) AddBlocks(s);
   }
   // Kernels like blocks of one table to follow one another.
-  std::stable_sort(scratch_.blocks.begin(), scratch_.blocks.end(),
-                   [](const RansBlock& a, const RansBlock& b) { return a.table < b.table; });
+  std::sort(scratch_.blocks.begin(), scratch_.blocks.end(),
+            [](const RansBlock& a, const RansBlock& b) {
+              return a.table != b.table ? a.table < b.table : a.symbols < b.symbols;
+            });
   return kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size());
 }
 

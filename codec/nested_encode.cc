@@ -51,7 +51,8 @@ class StripEncoder {
   void AppendExponents(std::vector<std::byte>& directory) const {
     ByteWriter out(directory);
     const auto& e = scratch_.exponents;
-    out.Integer(static_cast<std::uint16_t>(tokens_ - std::count(e.begin(), e.end(), 0)));
+    const auto plain = static_cast<std::size_t>(std::count(e.begin(), e.end(), 0));
+    out.Integer(static_cast<std::uint16_t>(tokens_ - plain));
     for (std::size_t t = 0; t < tokens_; ++t) {
       if (e[t] == 0) continue;
       out.Integer(static_cast<std::uint16_t>(t));

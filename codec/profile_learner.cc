@@ -273,8 +273,9 @@ Components Separate(const Counted& from, std::uint16_t wanted_block,
   }
   std::vector<std::uint16_t> by_spread(n);
   std::iota(by_spread.begin(), by_spread.end(), std::uint16_t{0});
-  std::stable_sort(by_spread.begin(), by_spread.end(), [&](std::uint16_t i, std::uint16_t j) {
-    return to.deviation[i] > to.deviation[j];
+  std::sort(by_spread.begin(), by_spread.end(), [&](std::uint16_t i, std::uint16_t j) {
+    const bool alike = to.deviation[i] == to.deviation[j];
+    return alike ? i < j : to.deviation[i] > to.deviation[j];
   });
   to.rank.resize(n);
   for (std::size_t r = 0; r < n; ++r) to.rank[by_spread[r]] = static_cast<std::uint16_t>(r);

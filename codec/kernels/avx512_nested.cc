@@ -95,8 +95,10 @@ template <int kRows>
           sums[r], biased, _mm512_loadu_si512(tile + static_cast<std::size_t>(r) * 16 * s.block));
     }
   }
-  for (int r = 0; r < kRows; ++r)
-    _mm512_storeu_ps(x + c + 16 * r, Scaled(s, c + 16 * r, power, sums[r]));
+  for (int r = 0; r < kRows; ++r) {
+    const std::size_t at = c + 16 * static_cast<std::size_t>(r);
+    _mm512_storeu_ps(x + at, Scaled(s, at, power, sums[r]));
+  }
 }
 
 void FillRow(const Synthesis& s, const std::int8_t* codes, __m512 power, float* x) {
