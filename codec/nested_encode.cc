@@ -182,12 +182,13 @@ class StripEncoder {
   void AppendPlane(const ComponentClass& one, std::size_t first, unsigned bit,
                    std::vector<std::byte>& data) const {
     const std::uint8_t* rest = scratch_.symbols.data() + tokens_ * channels_ + first;
-    const std::size_t bytes = PlaneBytes(one, tokens_);
-    for (std::size_t i = 0; i < bytes; ++i, rest += 8) {
+    const std::size_t end = data.size() + PlaneBytes(one, tokens_);
+    for (std::size_t i = 0; i < tokens_ * one.width / 8; ++i, rest += 8) {
       unsigned packed = 0;
       for (unsigned k = 0; k < 8; ++k) packed |= ((rest[k] >> bit) & 1U) << k;
       data.push_back(static_cast<std::byte>(packed));
     }
+    data.resize(end);
   }
 
   const std::size_t tokens_;

@@ -2,8 +2,8 @@
 //
 //   tile      = directory ‖ zeros to a multiple of 16 ‖ strip 0 ‖ strip 1 ‖ ...
 //   directory = [draft: own codings] for each strip: [draft: exponents] words of each block
-//   strip     = for each class that has begun: [if it begins here: its blocks] its planes,
-//               then zeros to a multiple of 16
+//   strip     = for each class that has begun: [if it begins here: its blocks] its planes, each
+//               with zeros to a multiple of 4, then zeros to a multiple of 16
 //
 // Thread-safety: pure functions.
 #pragma once
@@ -21,8 +21,9 @@ namespace kdn::codec {
   if (level == one.start) return one.planes;
   return level > one.start ? 1 : 0;
 }
+// Blocks of the next class begin where a machine can load their states.
 [[nodiscard]] inline std::size_t PlaneBytes(const ComponentClass& one, std::size_t tokens) {
-  return tokens * one.width / 8;
+  return RoundUp(tokens * one.width / 8, kBlockAlignment);
 }
 [[nodiscard]] inline bool BeginsAt(const ComponentClass& one, std::size_t level) {
   return one.start == level;

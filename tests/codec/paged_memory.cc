@@ -146,16 +146,20 @@ TestTables::TestTables(const std::vector<MemoryShape>& shapes, const ChunkPlace&
   spans_.assign(tables_.begin(), tables_.end());
 }
 
-TestChunk::TestChunk(const ModelSpec& spec, std::uint32_t tokens, std::uint64_t seed)
+TestChunk::TestChunk(const ModelSpec& spec, std::uint32_t tokens, const MakePlane& make)
     : spec_(spec), tokens_(tokens) {
   for (std::size_t g = 0; g < spec.groups.size(); ++g) {
-    const KvGroup& group = spec.groups[g];
-    for (std::size_t p = 0; p < PlaneCount(group); ++p) {
-      const std::size_t count = group.layers.size() * group.kv_heads * tokens * HeadSize(group, p);
-      values_[{g, p}] = MakeValues(spec.dtype, Pattern::kGaussian, count, seed++);
+    for (std::size_t p = 0; p < PlaneCount(spec.groups[g]); ++p) {
+      values_[{g, p}] = make(spec.groups[g], p);
     }
   }
 }
+
+TestChunk::TestChunk(const ModelSpec& spec, std::uint32_t tokens, std::uint64_t seed)
+    : TestChunk(spec, tokens, [&](const KvGroup& group, std::size_t plane) {
+        const std::size_t rows = group.layers.size() * group.kv_heads * tokens;
+        return MakeValues(spec.dtype, Pattern::kGaussian, rows * HeadSize(group, plane), seed++);
+      }) {}
 
 const std::byte* TestChunk::At(std::size_t group, std::size_t plane, std::size_t layer,
                                std::uint32_t head, std::uint32_t token) const {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -80,6 +81,10 @@ class TestTables {
 // The values of a chunk in the order [layer][head][token][dim], by group and plane.
 class TestChunk {
  public:
+  // The values of one plane of one group, [layer][head][token][dim].
+  using MakePlane = std::function<std::vector<std::byte>(const KvGroup& group, std::size_t plane)>;
+  TestChunk(const ModelSpec& spec, std::uint32_t tokens, const MakePlane& make);
+  // Gaussian values.
   TestChunk(const ModelSpec& spec, std::uint32_t tokens, std::uint64_t seed);
   [[nodiscard]] const std::byte* At(std::size_t group, std::size_t plane, std::size_t layer,
                                     std::uint32_t head, std::uint32_t token) const;

@@ -110,6 +110,36 @@ std::vector<std::byte> MakeValues(DType dtype, Pattern pattern, std::size_t coun
   return values;
 }
 
+std::vector<std::byte> MakeRows(DType dtype, std::size_t rows, std::size_t channels, float bias,
+                                std::uint64_t seed) {
+  constexpr std::size_t kSignals = 4;
+  Draws draws(seed);
+  std::vector<float> mean(channels);
+  std::vector<float> weight(channels * kSignals);
+  for (std::size_t c = 0; c < channels; ++c) {
+    // A few channels are far off, most are not.
+    mean[c] = draws.Gaussian() * (c % 11 == 3 ? bias : 0.25F);
+    for (std::size_t k = 0; k < kSignals; ++k) weight[c * kSignals + k] = draws.Gaussian();
+  }
+  const std::size_t size = DTypeBytes(dtype);
+  const Format& format = kFormats[static_cast<std::size_t>(dtype)];
+  std::vector<std::byte> values(rows * channels * size);
+  std::array<float, kSignals> signal{};
+  for (std::size_t i = 0; i < rows * channels; ++i) {
+    const std::size_t c = i % channels;
+    if (c == 0) {
+      for (float& x : signal) x = draws.Gaussian();
+    }
+    float value = mean[c] + 0.5F * draws.Gaussian();
+    for (std::size_t k = 0; k < kSignals; ++k) {
+      value = value + signal[k] * weight[c * kSignals + k];
+    }
+    const std::uint32_t bits = Truncate(value, format);
+    std::memcpy(values.data() + i * size, &bits, size);
+  }
+  return values;
+}
+
 std::string PatternName(Pattern pattern) {
   constexpr std::array kNames = {"gaussian", "heavy_tailed", "random_bits", "every_bits",
                                  "constant", "zero_heavy",   "specials"};

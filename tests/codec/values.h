@@ -32,6 +32,12 @@ inline constexpr DType kAllDTypes[] = {DType::kBf16, DType::kFp16, DType::kFp32,
 [[nodiscard]] std::vector<std::byte> MakeValues(DType dtype, Pattern pattern, std::size_t count,
                                                 std::uint64_t seed);
 
+// Rows of channels that share a few signals and have noise of their own, around means of up to
+// `bias`: what transforms are for, and what the K biases of some models look like. The same on
+// every machine.
+[[nodiscard]] std::vector<std::byte> MakeRows(DType dtype, std::size_t rows, std::size_t channels,
+                                              float bias, std::uint64_t seed);
+
 [[nodiscard]] std::string PatternName(Pattern pattern);
 
 }  // namespace kdn::codec

@@ -1,0 +1,53 @@
+#include "tests/codec/counted_kernels.h"
+
+#include <utility>
+
+namespace kdn::codec {
+namespace {
+
+thread_local KernelWork work;
+
+bool CountedDecode(const RansBlock* blocks, std::size_t block_count) {
+  for (std::size_t b = 0; b < block_count; ++b) work.symbols += blocks[b].count;
+  work.blocks += block_count;
+  return kScalarKernels.rans_decode(blocks, block_count);
+}
+
+void CountedCodes(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
+                  std::size_t stride) {
+  work.codes += tokens * codes.width;
+  kScalarKernels.class_codes(codes, tokens, out, stride);
+}
+
+template <std::size_t kDType>
+void CountedSynthesise(const Synthesis& s, const std::int8_t* codes, std::size_t code_stride,
+                       const std::uint8_t* exponents, const float* turns, std::size_t tokens,
+                       std::byte* values, std::ptrdiff_t value_stride) {
+  work.values += tokens * s.channels;
+  work.products += tokens * s.channels * s.block;
+  kScalarKernels.synthesise[kDType](s, codes, code_stride, exponents, turns, tokens, values,
+                                    value_stride);
+}
+
+Kernels Counted() {
+  Kernels kernels = kScalarKernels;
+  kernels.name = "counted";
+  kernels.rans_decode = CountedDecode;
+  kernels.class_codes = CountedCodes;
+  kernels.synthesise[0] = CountedSynthesise<0>;
+  kernels.synthesise[1] = CountedSynthesise<1>;
+  kernels.synthesise[2] = CountedSynthesise<2>;
+  kernels.synthesise[3] = CountedSynthesise<3>;
+  kernels.synthesise[4] = CountedSynthesise<4>;
+  return kernels;
+}
+
+}  // namespace
+
+const Kernels kCountedKernels = Counted();
+
+KernelWork TakeWork() {
+  return std::exchange(work, KernelWork{});
+}
+
+}  // namespace kdn::codec
