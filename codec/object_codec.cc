@@ -307,9 +307,44 @@ const RotaryAngles* AnglesFor(const ObjectHeader& header, const RotaryAngles* an
   return (header.flags & kFlagCodedRotated) != 0 ? nullptr : angles;
 }
 
-Status CheckProfile(const ObjectHeader& header, const Profile* profile) {
-  if ((header.profile == ProfileId()) == (profile == nullptr)) return Status();
-  return Status(Code::kInvalidArgument, "the object is coded with another profile");
+// Whether the lossy levels can code such a tile, with this profile.
+Status CheckLossy(const ObjectHeader& header, const Profile* profile, const TileCoordinates& at,
+                  const TilePlace& tile) {
+  if (tile.shape.head_size % kClassWidthUnit != 0) {
+    return Status(Code::kUnimplemented, "lossy levels need head sizes that are multiples of 16");
+  }
+  if ((header.profile == ProfileId()) != (profile == nullptr)) {
+    return Status(Code::kInvalidArgument, "the object is coded with another profile");
+  }
+  if (profile != nullptr &&
+      !profile->Has(at.layers, tile.plane, at.kv_heads, tile.shape.head_size)) {
+    return Status(Code::kInvalidArgument, "the profile is that of another model");
+  }
+  return Status();
+}
+
+// Whether tokens from there on are where angles are exact. Wherever they come from, positions are
+// bounded before anything is computed of them.
+Status CheckPositions(std::uint64_t first, std::uint32_t tokens) {
+  if (first < kPositionsMax && kPositionsMax - first >= tokens) return Status();
+  return Status(Code::kInvalidArgument, "positions must be below 2^29");
+}
+
+Status CheckMoved(const ObjectHeader& header, const RotaryAngles* angles, std::int64_t moved) {
+  if (moved != 0 && angles == nullptr) {
+    return Status(Code::kUnimplemented, "these keys were coded rotated and cannot be moved");
+  }
+  if (angles == nullptr) return Status();
+  KDN_RETURN_IF_ERROR(CheckPositions(header.first_position, header.token_count));
+  constexpr auto kEnd = static_cast<std::int64_t>(kPositionsMax);
+  if (moved <= -kEnd || moved >= kEnd) {
+    return Status(Code::kInvalidArgument, "a chunk cannot be moved so far");
+  }
+  const std::int64_t first = static_cast<std::int64_t>(header.first_position) + moved;
+  if (first < 0) {
+    return Status(Code::kInvalidArgument, "the chunk would begin before position 0");
+  }
+  return CheckPositions(static_cast<std::uint64_t>(first), header.token_count);
 }
 
 }  // namespace
@@ -358,11 +393,14 @@ Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTa
     EncodeAlone(*kernels_, header, memory, *plan, object, scratch.bytes);
     return Status();
   }
-  KDN_RETURN_IF_ERROR(CheckProfile(header, profile));
+  for (const PlannedTile& tile : plan->tiles) {
+    KDN_RETURN_IF_ERROR(CheckLossy(header, profile, tile.at, tile.place));
+  }
   const RotaryAngles* angles = AnglesFor(header, angles_.get());
   if (angles == nullptr && (header.flags & kFlagCodedRotated) == 0) {
     return Status(Code::kUnimplemented, "keys of this model cannot be freed of their position");
   }
+  KDN_RETURN_IF_ERROR(CheckMoved(header, angles, 0));
   EncodeLevels({*kernels_, spec_, angles, profile}, header, memory, *plan, object, scratch);
   return Status();
 }
@@ -379,13 +417,10 @@ Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileB
   }
   KDN_RETURN_IF_ERROR(CheckTiles(tiles));
   const RotaryAngles* angles = AnglesFor(header, angles_.get());
-  if (place.moved != 0 && angles == nullptr) {
-    return Status(Code::kUnimplemented, "these keys were coded rotated and cannot be moved");
-  }
-  if (place.moved < 0 && header.first_position < static_cast<std::uint64_t>(-place.moved)) {
-    return Status(Code::kInvalidArgument, "the chunk would begin before position 0");
-  }
   const TileEntry& entry = tiles[0].entry;
+  if (entry.scheme == TileScheme::kNested || place.moved != 0) {
+    KDN_RETURN_IF_ERROR(CheckMoved(header, angles, place.moved));
+  }
   Result<TilePlace> tile = PlaceOf(spec_, header, entry.at);
   if (!tile) return std::move(tile).error();
   const TileMemory values(memory, *tile, entry.at.kv_heads);
@@ -394,7 +429,7 @@ Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileB
   const LossyContext context{*kernels_, spec_, angles, profile};
   const LossyTile lossy{entry.at, *tile, header.first_position};
   if (entry.scheme == TileScheme::kNested) {
-    KDN_RETURN_IF_ERROR(CheckProfile(header, profile));
+    KDN_RETURN_IF_ERROR(CheckLossy(header, profile, entry.at, *tile));
     return DecodeLossyTile(context, lossy, tiles, place.moved, values, scratch);
   }
   if (place.moved != 0) return DecodeMoved(context, lossy, tiles[0], place.moved, values, scratch);

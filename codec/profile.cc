@@ -91,7 +91,8 @@ void WriteTable(const SymbolTable& table, ByteWriter& out) {
 SymbolTable ReadTable(ByteReader& in) {
   SymbolTable table;
   const auto first = in.Integer<std::uint8_t>();
-  table.model.count = std::min(in.Integer<std::uint8_t>(), std::uint8_t{kRansSymbolsMax});
+  const auto count = in.Integer<std::uint8_t>();
+  table.model.count = std::min(count, std::uint8_t{kRansSymbolsMax});
   for (std::size_t i = 0; i < table.model.count; ++i) {
     table.model.symbol[i] = static_cast<std::uint8_t>(first + i);
     table.model.frequency[i] = in.Integer<std::uint8_t>();
@@ -101,7 +102,7 @@ SymbolTable ReadTable(ByteReader& in) {
       level[i] = static_cast<std::int8_t>(in.Integer<std::uint8_t>());
     }
   }
-  if (!IsGood(table)) in.Fail();
+  if (!IsGood(table) || count > kRansSymbolsMax) in.Fail();
   return table;
 }
 
@@ -232,8 +233,8 @@ Result<Profile> Profile::Make(const ModelSpec& spec, Parts parts) {
   }
   for (std::uint32_t layer = 0; layer < LayerCount(spec); ++layer) {
     const KvGroup& group = GroupOfLayer(spec, layer);
+    profile.first_strip_[layer].fill(next);
     for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
-      profile.first_strip_[layer][plane] = next;
       for (std::uint32_t head = 0; head < group.kv_heads; ++head, ++next) {
         if (next == parts.strips.size()) return Error(Code::kInvalidArgument, "strips are missing");
         const Status status =
@@ -241,6 +242,7 @@ Result<Profile> Profile::Make(const ModelSpec& spec, Parts parts) {
         if (!status.ok()) return Error(Code::kInvalidArgument, status.message());
         parts.strips[next].Finish();
       }
+      for (std::size_t p = plane + 1; p <= 2; ++p) profile.first_strip_[layer][p] = next;
     }
   }
   profile.coders_.resize(parts.tables.size());
@@ -284,10 +286,26 @@ Result<Profile> Profile::Decode(const ModelSpec& spec, ConstBytes bytes) {
   return profile;
 }
 
+bool Profile::Has(const Range& layers, std::size_t plane, const Range& heads,
+                  std::uint32_t head_size) const {
+  if (layers.end() > first_strip_.size() || plane > 1) return false;
+  for (std::uint32_t layer = layers.first; layer < layers.end(); ++layer) {
+    const std::size_t first = first_strip_[layer][plane];
+    const std::size_t end = first_strip_[layer][plane + 1];
+    if (heads.end() > end - first) return false;
+    // The heads of one layer and plane are of one size.
+    if (first == end || parts_.strips[first].mean.size() != head_size) return false;
+  }
+  return true;
+}
+
 Status Profile::FinishForEncoding() {
   for (StripProfile& strip : parts_.strips) {
-    if (!strip.FinishForEncoding()) {
-      return Status(Code::kInvalidArgument, "a strip's matrix has no inverse");
+    // Larger numbers would leave no room for the products of the encoder.
+    const auto usable = [](float x) { return std::fabs(x) <= kMagnitudeMax; };
+    if (!strip.FinishForEncoding() ||
+        !std::all_of(strip.inverse.begin(), strip.inverse.end(), usable)) {
+      return Status(Code::kInvalidArgument, "a strip's matrix has no inverse to reckon with");
     }
   }
   return Status();

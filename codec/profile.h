@@ -17,6 +17,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "codec/rans_model.h"
+#include "proto/object/header.h"
 #include "proto/object/levels.h"
 #include "proto/object/model_spec.h"
 
@@ -112,6 +113,9 @@ class Profile {
                                           std::uint32_t head) const {
     return parts_.strips[first_strip_[layer][plane] + head];
   }
+  // Whether there are strips of `head_size` channels for all of these; any numbers are safe.
+  [[nodiscard]] bool Has(const Range& layers, std::size_t plane, const Range& heads,
+                         std::uint32_t head_size) const;
   // Before the first Encode() with this profile. kInvalidArgument if a strip cannot be encoded.
   Status FinishForEncoding();
 
@@ -119,7 +123,7 @@ class Profile {
   Profile() = default;
   Parts parts_;
   std::vector<SymbolCoder> coders_;
-  std::vector<std::array<std::size_t, 2>> first_strip_;  // of a layer and plane
+  std::vector<std::array<std::size_t, 3>> first_strip_;  // of each plane of a layer, and their end
   std::vector<std::byte> bytes_;
 };
 

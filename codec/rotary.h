@@ -17,6 +17,9 @@
 
 namespace kdn::codec {
 
+// Positions of tokens are below this: angles are exact up to there.
+inline constexpr std::uint64_t kPositionsMax = std::uint64_t{1} << 29;
+
 class RotaryAngles {
  public:
   // kUnimplemented for dynamic NTK, whose angles depend on the length of the sequence.
@@ -31,7 +34,7 @@ class RotaryAngles {
   [[nodiscard]] const std::vector<double>& frequencies() const { return frequencies_; }
 
   // Writes the rows of positions first, ..., first + count - 1: pairs() cosines, then pairs() sines
-  // each, within half a unit in the last place and 1e-7. Requires: positions below 2^29.
+  // each, within half a unit in the last place and 1e-7. Requires: positions below kPositionsMax.
   void FillRows(std::uint64_t first, std::size_t count, float* rows) const;
 
  private:
