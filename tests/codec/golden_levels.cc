@@ -1,0 +1,222 @@
+#include "tests/codec/golden_levels.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+#include "codec/profile_learner.h"
+#include "proto/object/checksum.h"
+#include "proto/object/object.h"
+#include "tests/proto/object/repair.h"
+
+namespace kdn::codec {
+namespace {
+
+constexpr std::uint32_t kTokens = 11;  // a strip's planes end within a byte of their last row
+
+using Bytes = std::vector<std::byte>;
+
+// One level's segment of a whole object.
+MutableBytes SegmentOf(Bytes& object, Level level) {
+  const ObjectLayout layout = LayoutOf(object).value();
+  const auto l = static_cast<std::size_t>(level);
+  return MutableBytes(object).subspan(layout.offset[l], layout.header.level_bytes[l]);
+}
+
+// Changes a segment and puts its checksums right again.
+void ChangeTiles(Bytes& object, Level level,
+                 const std::function<void(MutableBytes segment, std::size_t tiles)>& change) {
+  const MutableBytes segment = SegmentOf(object, level);
+  const ObjectTag tag = TagOf(LayoutOf(object).value().header);
+  const SegmentIndex index = DecodeIndex(segment, tag).value();
+  change(segment, index.IndexBytes());
+  test::RepairTiles(segment, tag);
+}
+
+void Put32(MutableBytes at, std::uint32_t value) {
+  for (std::size_t i = 0; i < 4; ++i) at[i] = static_cast<std::byte>(value >> (8 * i));
+}
+std::uint32_t Get32(ConstBytes at) {
+  ByteReader in(at);
+  return in.Integer<std::uint32_t>();
+}
+
+// The first tile ends 16 bytes later, the second is so much shorter.
+void MoveBorder(MutableBytes segment) {
+  constexpr std::size_t kSize = 12;  // in an entry
+  constexpr std::size_t kOffset = 16;
+  const MutableBytes first = segment.subspan(kIndexHeadBytes, kTileEntryBytes);
+  const MutableBytes second = segment.subspan(kIndexHeadBytes + kTileEntryBytes, kTileEntryBytes);
+  Put32(first.subspan(kSize), Get32(first.subspan(kSize)) + 16);
+  Put32(second.subspan(kSize), Get32(second.subspan(kSize)) - 16);
+  Put32(second.subspan(kOffset), Get32(second.subspan(kOffset)) + 16);
+}
+
+void SwapSegments(Bytes& object) {
+  ObjectLayout layout = LayoutOf(object).value();
+  const auto draft = SegmentOf(object, Level::kDraft);
+  const auto standard = SegmentOf(object, Level::kStandard);
+  Bytes swapped(standard.begin(), standard.end());
+  swapped.insert(swapped.end(), draft.begin(), draft.end());
+  std::copy(swapped.begin(), swapped.end(), draft.begin());
+  std::swap(layout.header.level_bytes[0], layout.header.level_bytes[1]);
+  const HeaderBytes header = EncodeHeader(layout.header);
+  std::copy(header.begin(), header.end(), object.begin());
+}
+
+void Flip(std::byte& b) {
+  b ^= std::byte{1};
+}
+
+std::vector<GoldenLevelDamage> MakeDamages() {
+  const auto change = [](Level level, auto how) {
+    return [level, how](Bytes& object) { ChangeTiles(object, level, how); };
+  };
+  // Where the words of the first block are said: behind own codings of 32 channels and no
+  // exponents.
+  const auto draft_words = [](MutableBytes segment, std::size_t tiles) {
+    const std::size_t symbols = static_cast<std::size_t>(segment[tiles + 1]);
+    segment[tiles + 2 + symbols + 4 * 32 + 2 + 1] = std::byte{0x40};
+  };
+  return {
+      {"broken_tile_checksum", [](Bytes& object) { Flip(object.back()); }, Code::kDataLoss, false},
+      {"broken_index_checksum",
+       [](Bytes& object) { Flip(SegmentOf(object, Level::kFine)[kIndexHeadBytes + 12]); },
+       Code::kDataLoss, false},
+      {"broken_segment_order", SwapSegments, Code::kDataLoss, false},
+      {"broken_cut_in_segment", [](Bytes& object) { object.resize(object.size() - 16); },
+       Code::kDataLoss, false},
+      {"broken_length_header",
+       [](Bytes& object) {
+         ObjectLayout layout = LayoutOf(object).value();
+         layout.header.level_bytes[1] += 16;
+         layout.header.level_bytes[2] -= 16;
+         const HeaderBytes header = EncodeHeader(layout.header);
+         std::copy(header.begin(), header.end(), object.begin());
+       },
+       Code::kDataLoss, false},
+      {"broken_length_tile",
+       change(Level::kStandard, [](MutableBytes segment, std::size_t) { MoveBorder(segment); }),
+       Code::kDataLoss, true},
+      {"broken_length_words", change(Level::kDraft, draft_words), Code::kDataLoss, true},
+      {"broken_own_table",
+       change(Level::kDraft,
+              [](MutableBytes segment, std::size_t tiles) { Flip(segment[tiles + 3]); }),
+       Code::kDataLoss, true},
+      {"broken_own_scale",  // not a number
+       change(Level::kDraft,
+              [](MutableBytes segment, std::size_t tiles) {
+                const std::size_t symbols = static_cast<std::size_t>(segment[tiles + 1]);
+                segment[tiles + 2 + symbols] = segment[tiles + 3 + symbols] = std::byte{0xFF};
+              }),
+       Code::kDataLoss, true},
+      {"broken_residual_table",
+       change(Level::kExact,
+              [](MutableBytes segment, std::size_t tiles) { Flip(segment[tiles + 32 + 2]); }),
+       Code::kDataLoss, true},
+      {"broken_scheme",  // fine says that it is raw
+       change(Level::kFine,
+              [](MutableBytes segment, std::size_t) {
+                segment[kIndexHeadBytes + 9] = static_cast<std::byte>(TileScheme::kRaw);
+              }),
+       Code::kInvalidArgument, true},
+      {"broken_wants_profile",
+       [](Bytes& object) {
+         ObjectHeader header = DecodeHeader(object).value();
+         header.profile.bytes[0] = std::byte{3};
+         const HeaderBytes bytes = EncodeHeader(header);
+         std::copy(bytes.begin(), bytes.end(), object.begin());
+       },
+       Code::kInvalidArgument, true},
+  };
+}
+
+}  // namespace
+
+const std::vector<GoldenObject>& GoldenObjects() {
+  static const std::vector<GoldenObject> objects = {
+      {.name = "bf16"},
+      {.name = "bf16_profile", .profile = true},
+      {.name = "fp16", .dtype = DType::kFp16},
+      {.name = "fp32", .dtype = DType::kFp32},
+      {.name = "fp8_e4m3", .dtype = DType::kFp8E4M3},
+      {.name = "fp8_e5m2", .dtype = DType::kFp8E5M2},
+      {.name = "bf16_layers", .layers = 3},
+      {.name = "latent", .attention = AttentionKind::kLatent},
+  };
+  return objects;
+}
+
+ModelSpec SpecOf(const GoldenObject& golden) {
+  const bool latent = golden.attention == AttentionKind::kLatent;
+  ModelSpec spec;
+  spec.name = "golden";
+  spec.dtype = golden.dtype;
+  spec.rotary = {
+      .pairing = latent ? RotaryPairing::kGptJ : RotaryPairing::kNeox, .dims = 32, .base = 10000.0};
+  spec.groups.push_back({.attention = golden.attention,
+                         .layers = {},
+                         .kv_heads = 1,
+                         .k_head_size = static_cast<std::uint16_t>(latent ? 64 : 32),
+                         .v_head_size = 32});
+  for (std::uint16_t l = 0; l < golden.layers; ++l) spec.groups[0].layers.push_back(l);
+  return spec;
+}
+
+ChunkWorld WorldOf(const GoldenObject& golden) {
+  return ChunkWorld(SpecOf(golden), kTokens);
+}
+
+Profile LearnGoldenProfile() {
+  const ModelSpec spec = SpecOf(GoldenObjects()[1]);
+  ChunkWorld world(spec, 256);
+  ProfileLearner learner = ProfileLearner::Make(spec).value();
+  (void)learner.Add(world.kv(), world.tables(), world.place(), world.header.first_position);
+  return learner.Learn(world.header.model, {.draft_bits = 1.0, .block = 32, .weights = {}}).value();
+}
+
+std::string DigestOf(const ChunkWorld::Memories& memory) {
+  Bytes all;
+  for (const auto& tensor : memory) all.insert(all.end(), tensor.begin(), tensor.end());
+  std::string text;
+  for (const std::byte b : ChecksumOf(all).bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    text += kDigits[static_cast<unsigned>(b) >> 4];
+    text += kDigits[static_cast<unsigned>(b) & 15];
+  }
+  return text;
+}
+
+const std::vector<GoldenLevelDamage>& GoldenLevelDamages() {
+  static const std::vector<GoldenLevelDamage> damages = MakeDamages();
+  return damages;
+}
+
+const std::vector<GoldenProfileDamage>& GoldenProfileDamages() {
+  constexpr std::size_t kFirstTable = 4 + 2 + 2 + 32;
+  static const std::vector<GoldenProfileDamage> damages = {
+      {"broken_magic.profile", [](Bytes& p) { Flip(p[0]); }, Code::kDataLoss},
+      {"broken_newer.profile", [](Bytes& p) { p[4] = std::byte{2}; }, Code::kUnimplemented},
+      {"broken_cut.profile", [](Bytes& p) { p.resize(p.size() - 1); }, Code::kDataLoss},
+      {"broken_extended.profile", [](Bytes& p) { p.push_back(std::byte{0}); }, Code::kDataLoss},
+      {"broken_table_sum.profile", [](Bytes& p) { Flip(p[kFirstTable + 2]); }, Code::kDataLoss},
+      {"broken_table_large.profile", [](Bytes& p) { p[kFirstTable + 1] = std::byte{65}; },
+       Code::kDataLoss},
+      {"broken_scale.profile", [](Bytes& p) { p.back() = std::byte{0x7F}; }, Code::kDataLoss},
+  };
+  return damages;
+}
+
+std::string GoldenPath(std::string_view file) {
+  return std::string(KDN_GOLDEN_LEVELS_DIR "/") + std::string(file);
+}
+
+std::vector<std::byte> ReadGoldenFile(std::string_view file) {
+  std::ifstream in(GoldenPath(file), std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  const ConstBytes bytes = AsBytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace kdn::codec
