@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "codec/kernels/select.h"
-#include "tests/codec/golden_tiles.h"
 #include "tests/codec/tile.h"
+#include "tests/fuzz/codec/planes_shape.h"
 
 namespace {
 
@@ -31,18 +31,9 @@ void Check(const TileShape& shape, kdn::ConstBytes tile) {
 
 }  // namespace
 
-// The golden tiles, which are the corpus, have no shape in front: they are tried as they are.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const kdn::ConstBytes bytes = std::as_bytes(std::span(data, size));
-  for (int dtype = 0; dtype < 5; ++dtype) {
-    Check(kdn::codec::GoldenShape(static_cast<kdn::DType>(dtype)), bytes);
-  }
-  if (size < 4) return 0;
-  const TileShape shape{.dtype = static_cast<kdn::DType>(data[0] % 5),
-                        .layers = 1U + data[1] % 3,
-                        .heads = 1U + data[1] / 64,
-                        .tokens = 1U + data[2],
-                        .head_size = 1U + data[3] % 80};
-  Check(shape, bytes.subspan(4));
+  if (size < kdn::codec::kPlanesShapeBytes) return 0;
+  Check(kdn::codec::ReadPlanesShape(bytes), bytes.subspan(kdn::codec::kPlanesShapeBytes));
   return 0;
 }
