@@ -1,6 +1,7 @@
 #include "codec/rans_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 namespace kdn::codec {
@@ -156,6 +157,40 @@ void FillDecodeTable(const RansModel& model, RansTable& table) {
   }
 }
 
+namespace {
+
+// The division by x · magic >> (31 + shift), shift = ceil(log2(frequency)), of x < frequency ·
+// 2^24: the magic number is rounded up, which is exact if what that adds stays below 1 / frequency.
+void FillCompactTable(const RansModel& model, RansEncodeTable& table) {
+  const int span = model.symbol[model.count - 1] - model.symbol[0];
+  table.is_compact = span < static_cast<int>(kRansSymbolsMax);
+  table.is_narrow = span < static_cast<int>(kRansSymbolsMax) / 2;
+  std::fill(std::begin(table.compact_frequency), std::end(table.compact_frequency),
+            std::uint8_t{1});
+  std::fill(std::begin(table.compact_cumulative), std::end(table.compact_cumulative),
+            std::uint8_t{0});
+  std::fill(std::begin(table.shift), std::end(table.shift), std::uint8_t{0});
+  std::fill(std::begin(table.magic), std::end(table.magic), std::uint32_t{0});
+  std::uint32_t cumulative = 0;
+  for (std::size_t i = 0; i < model.count; ++i) {
+    const std::uint64_t frequency = model.frequency[i];
+    const std::size_t at = model.symbol[i] % kRansSymbolsMax;
+    const auto shift = static_cast<unsigned>(std::bit_width(frequency - 1));
+    const std::uint64_t one = std::uint64_t{1} << (31 + shift);
+    const std::uint64_t magic = (one + frequency - 1) / frequency;
+    const std::uint64_t excess = magic * frequency - one;
+    table.is_compact = table.is_compact && ((frequency << 24) - 1) * excess < one;
+    table.compact_frequency[at] = model.frequency[i];
+    table.compact_cumulative[at] = static_cast<std::uint8_t>(cumulative);
+    table.shift[at] = static_cast<std::uint8_t>(shift);
+    table.magic[at] = static_cast<std::uint32_t>(magic);
+    if (table.is_narrow) table.magic[at ^ (kRansSymbolsMax / 2)] = table.magic[at];
+    cumulative += model.frequency[i];
+  }
+}
+
+}  // namespace
+
 void FillEncodeTable(const RansModel& model, RansEncodeTable& table) {
   std::fill(std::begin(table.index_of_symbol), std::end(table.index_of_symbol), std::uint8_t{0});
   std::fill(std::begin(table.frequency), std::end(table.frequency), std::uint8_t{1});
@@ -169,6 +204,7 @@ void FillEncodeTable(const RansModel& model, RansEncodeTable& table) {
     table.reciprocal[i] = ((std::uint64_t{1} << 40) + frequency - 1) / frequency;
     cumulative += frequency;
   }
+  FillCompactTable(model, table);
 }
 
 }  // namespace kdn::codec

@@ -2,6 +2,7 @@
 // another file shares: the linker keeps one copy of those, and it might keep the AVX-512 one.
 #include <immintrin.h>
 
+#include "codec/kernels/avx512_encode.h"
 #include "codec/kernels/avx512_nested.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
@@ -154,79 +155,6 @@ void Unpack(unsigned bits, const std::byte* in, std::size_t count, std::uint8_t*
     }
   }
   UnpackOneByOne(bits, in + i * bits / 8, count - i, out + i);
-}
-
-// Floor of x / f. Exact: both are integers that a double holds, and a quotient that is no integer
-// is at least 1/255 away from one, far more than rounding moves it.
-[[gnu::always_inline]] inline __m256i Quotient8(__m256i x, __m256i f) {
-  return _mm512_cvttpd_epu32(_mm512_div_pd(_mm512_cvtepu32_pd(x), _mm512_cvtepu32_pd(f)));
-}
-
-// Puts one symbol on each of the 16 lanes that `active` has; words go in front of `first`.
-[[gnu::always_inline]] inline __m512i EncodeStep(__m512i x, __m512i frequency, __m512i cumulative,
-                                                 __mmask16 active, std::uint16_t*& first) {
-  const __mmask16 full = _mm512_mask_cmpge_epu32_mask(active, _mm512_srli_epi32(x, 24), frequency);
-  const __m256i words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
-  const unsigned taken = static_cast<unsigned>(__builtin_popcount(full));
-  first -= taken;
-  _mm256_mask_storeu_epi16(first, static_cast<__mmask16>((1U << taken) - 1), words);
-  x = _mm512_mask_srli_epi32(x, full, x, 16);
-  const __m256i low = Quotient8(_mm512_castsi512_si256(x), _mm512_castsi512_si256(frequency));
-  const __m256i high =
-      Quotient8(_mm512_extracti64x4_epi64(x, 1), _mm512_extracti64x4_epi64(frequency, 1));
-  const __m512i quotient = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-  const __m512i rest = _mm512_sub_epi32(_mm512_set1_epi32(static_cast<int>(kRansSlots)), frequency);
-  const __m512i grown = _mm512_add_epi32(x, _mm512_mullo_epi32(quotient, rest));
-  return _mm512_mask_add_epi32(x, active, grown, cumulative);
-}
-
-struct EncodeRegisters {
-  __m512i index[4];
-  __m512i frequency;
-  __m512i cumulative;
-};
-
-// One step of 32 lanes, of which the first `active_lanes` have a symbol.
-[[gnu::always_inline]] inline void EncodeLanes(const EncodeRegisters& table,
-                                               const std::uint8_t* symbols, unsigned active_lanes,
-                                               __m512i& low, __m512i& high, std::uint16_t*& first) {
-  const auto active = static_cast<__mmask32>((std::uint64_t{1} << active_lanes) - 1);
-  const __m512i s = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(active, symbols));
-  const __m512i below = _mm512_permutex2var_epi8(table.index[0], s, table.index[1]);
-  const __m512i above = _mm512_permutex2var_epi8(table.index[2], s, table.index[3]);
-  const __m512i index = _mm512_mask_blend_epi8(_mm512_movepi8_mask(s), below, above);
-  const __m512i f = _mm512_permutexvar_epi8(index, table.frequency);
-  const __m512i c = _mm512_permutexvar_epi8(index, table.cumulative);
-  high = EncodeStep(high, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(f, 1)),
-                    _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(c, 1)),
-                    static_cast<__mmask16>(active >> 16), first);
-  low = EncodeStep(low, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(f)),
-                   _mm512_cvtepu8_epi32(_mm512_castsi512_si128(c)), static_cast<__mmask16>(active),
-                   first);
-}
-
-std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
-                           std::size_t count, std::uint16_t* words, std::uint32_t* states) {
-  const EncodeRegisters registers{
-      .index = {Load(table.index_of_symbol), Load(table.index_of_symbol + 64),
-                Load(table.index_of_symbol + 128), Load(table.index_of_symbol + 192)},
-      .frequency = Load(table.frequency),
-      .cumulative = Load(table.cumulative),
-  };
-  __m512i low = _mm512_set1_epi32(static_cast<int>(kRansStart));
-  __m512i high = low;
-  std::uint16_t* first = words + count;
-  std::size_t i = count / kRansLanes * kRansLanes;
-  if (i < count) {
-    EncodeLanes(registers, symbols + i, static_cast<unsigned>(count - i), low, high, first);
-  }
-  while (i > 0) {
-    i -= kRansLanes;
-    EncodeLanes(registers, symbols + i, kRansLanes, low, high, first);
-  }
-  Store(states, low);
-  Store(states + 16, high);
-  return static_cast<std::size_t>(words + count - first);
 }
 
 struct DecodeRegisters {
@@ -417,7 +345,7 @@ constinit const Kernels kAvx512Kernels{
               MergeRows<Fp8E5M2>},
     .pack = Pack,
     .unpack = Unpack,
-    .rans_encode = RansEncodeWide,
+    .rans_encode = avx512::RansEncodeWide,
     .rans_decode = RansDecode,
     .class_codes = avx512::ClassCodesWide,
     .synthesise = {avx512::SynthesiseBf16, SynthesiseOneByOne<Fp16Number>,

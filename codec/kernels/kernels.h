@@ -43,6 +43,15 @@ struct RansEncodeTable {
   alignas(64) std::uint8_t cumulative[kRansSymbolsMax];
   // ceil(2^40 / frequency): (x · this) >> 40 is x / frequency for every x < frequency · 2^24.
   std::uint64_t reciprocal[kRansSymbolsMax];
+
+  // The same for kernels that look up by symbol % 64; made if the symbols lie less than 64 apart
+  // and 32 bits are enough to divide by: ((x · magic) >> 31) >> shift is x / frequency.
+  bool is_compact;
+  bool is_narrow;  // symbols lie less than 32 apart, and magic[i] is magic[i ^ 32]
+  alignas(64) std::uint8_t compact_frequency[kRansSymbolsMax];
+  alignas(64) std::uint8_t compact_cumulative[kRansSymbolsMax];
+  alignas(64) std::uint8_t shift[kRansSymbolsMax];
+  alignas(64) std::uint32_t magic[kRansSymbolsMax];
 };
 
 // One block: 32 states of 4 bytes at `states`, then 16-bit words up to `end`; little-endian.

@@ -223,19 +223,23 @@ TEST_P(EachKernels, WhatLiesBehindABlockChangesNothing) {
 }
 
 TEST_P(EachKernels, EveryFrequencyCodes) {
-  // Two symbols, one of frequency f: the division of the encoder for every divisor there is.
-  for (unsigned f = 1; f < 256; ++f) {
-    Symbols symbols(512);
-    for (std::size_t i = 0; i < symbols.size(); ++i) {
-      symbols[i] = (i * 37 % 256) < f ? 200 : 100;
+  // Two symbols, one of frequency f: the division of the encoder for every divisor there is. Pairs
+  // that lie close together, apart, too far apart for a compact table, and across a multiple of 64.
+  constexpr std::uint8_t kPairs[][2] = {{20, 30}, {3, 60}, {100, 200}, {60, 70}};
+  for (const auto& [rare, common] : kPairs) {
+    for (unsigned f = 1; f < 256; ++f) {
+      Symbols symbols(2048);
+      for (std::size_t i = 0; i < symbols.size(); ++i) {
+        symbols[i] = (i * 37 % 256) < f ? common : rare;
+      }
+      const Coded want = EncodeWith(kScalarKernels, symbols);
+      const Coded got = EncodeWith(kernels(), symbols);
+      ASSERT_EQ(want.bytes, got.bytes) << f;
+      Symbols decoded(symbols.size());
+      const RansBlock block = got.Block(decoded.data());
+      ASSERT_TRUE(kernels().rans_decode(&block, 1));
+      ASSERT_EQ(symbols, decoded) << f;
     }
-    const Coded want = EncodeWith(kScalarKernels, symbols);
-    const Coded got = EncodeWith(kernels(), symbols);
-    ASSERT_EQ(want.bytes, got.bytes) << f;
-    Symbols decoded(symbols.size());
-    const RansBlock block = got.Block(decoded.data());
-    ASSERT_TRUE(kernels().rans_decode(&block, 1));
-    ASSERT_EQ(symbols, decoded) << f;
   }
 }
 

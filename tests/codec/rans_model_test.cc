@@ -125,5 +125,41 @@ TEST(CountSymbols, AddsToWhatIsThere) {
   EXPECT_EQ(DistinctSymbols(histogram), 3U);
 }
 
+TEST(RansEncodeTable, CompactTablesDivideExactly) {
+  // The quotient is wrong first at the largest states that leave the largest remainder.
+  unsigned compact = 0;
+  for (std::uint32_t f = 1; f < 256; ++f) {
+    RansModel model;
+    model.count = 2;
+    model.symbol = {31, 32};
+    model.frequency = {static_cast<std::uint8_t>(f), static_cast<std::uint8_t>(256 - f)};
+    RansEncodeTable table;
+    FillEncodeTable(model, table);
+    ASSERT_TRUE(table.is_narrow);
+    if (!table.is_compact) continue;
+    ++compact;
+    for (std::uint64_t back = 1; back < 3000; ++back) {
+      const std::uint64_t x = (std::uint64_t{f} << 24) - back;
+      ASSERT_EQ((x * table.magic[31] >> 31) >> table.shift[31], x / f) << f << ", " << x;
+    }
+    ASSERT_EQ(table.magic[31 ^ 32], table.magic[31]);
+  }
+  EXPECT_GT(compact, 180U);
+}
+
+TEST(RansEncodeTable, SymbolsFarApartAreNotCompact) {
+  RansModel model;
+  model.count = 2;
+  model.symbol = {10, 73};
+  model.frequency = {128, 128};
+  RansEncodeTable table;
+  FillEncodeTable(model, table);
+  EXPECT_TRUE(table.is_compact);
+  EXPECT_FALSE(table.is_narrow);
+  model.symbol = {10, 74};
+  FillEncodeTable(model, table);
+  EXPECT_FALSE(table.is_compact);
+}
+
 }  // namespace
 }  // namespace kdn::codec
