@@ -1,14 +1,17 @@
-// Memory that coding needs and a caller keeps: one per thread, grows to a few times a tile.
+// Memory that coding needs and a caller keeps: one per thread, grows to a few times a tile and,
+// where several levels are encoded, to an object.
 //
 // Thread-safety: not safe; one call at a time.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "codec/nested.h"
 #include "codec/residual.h"
+#include "proto/object/levels.h"
 
 namespace kdn::codec {
 
@@ -22,6 +25,7 @@ struct CodecScratch {
   std::vector<std::int8_t> codes;
   std::vector<std::byte> values;
   std::vector<std::byte> predicted;
+  std::array<std::vector<std::byte>, kLevelCount> levels;
 };
 
 }  // namespace kdn::codec

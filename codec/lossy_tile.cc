@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "codec/codec_scratch.h"
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/float_bits.h"
 
 namespace kdn::codec {
@@ -36,9 +37,6 @@ constexpr std::array<FromFloatsFunction, kKernelDTypes> kFromFloats = {
     FromFloats<Bf16Number>, FromFloats<Fp16Number>, FromFloats<Fp32Number>,
     FromFloats<Fp8E4M3Number>, FromFloats<Fp8E5M2Number>};
 
-// Larger ones would leave a decoder no room for its products; exact brings them back.
-constexpr float kFiniteMax = 1e17F;
-
 // How the keys of one tile are turned, or that its values are not.
 struct Turning {
   RotaryPairs pairs = RotaryPairs::kNone;
@@ -65,19 +63,6 @@ void Turn(const Turning& turning, const float* row, float sine_sign, float* x) {
     const float old_a = a;
     a = old_a * cosine - b * sine;
     b = b * cosine + old_a * sine;
-  }
-}
-
-// Frees keys of their position. What is no finite number is taken for zero: exact brings it back.
-void Unturn(const Turning& turning, const LossyTile& tile, const float* turns,
-            std::span<float> strip) {
-  const TileShape& shape = tile.place.shape;
-  for (float& x : strip) {
-    if (!(x >= -kFiniteMax && x <= kFiniteMax)) x = 0.0F;
-  }
-  if (turning.pairs == RotaryPairs::kNone) return;
-  for (std::size_t t = 0; t < shape.tokens; ++t) {
-    Turn(turning, turns + t * turning.dims, -1.0F, strip.data() + t * shape.head_size);
   }
 }
 
@@ -150,24 +135,18 @@ void SynthesiseRows(const LossyContext& context, const LossyTile& tile, const Tu
   }
 }
 
-// The tile's own bits into scratch.values, its floats, freed of their position, into
-// scratch.floats.
-Turning ReadTile(const LossyContext& context, const LossyTile& tile, const TileMemory& memory,
-                 CodecScratch& scratch) {
+// A strip's own bits into `values`, its floats, freed of their position, into `floats`. Requires:
+// FillTurns().
+void ReadStrip(const LossyContext& context, const LossyTile& tile, const Turning& turning,
+               const TileMemory& memory, std::size_t strip, const std::vector<float>& turns,
+               std::byte* values, float* floats) {
   const TileShape& shape = tile.place.shape;
-  const Turning turning = TurningOf(context, tile);
-  FillTurns(context, turning, tile.first_position, shape.tokens, scratch.turns);
-  scratch.values.resize(shape.raw_bytes());
-  scratch.floats.resize(shape.values());
-  for (std::size_t s = 0; s < shape.strips(); ++s) {
-    std::byte* values = scratch.values.data() + s * shape.strip_bytes();
-    GatherValues(memory.format(), memory.Rows(s), values);
-    const auto strip =
-        std::span(scratch.floats).subspan(s * shape.strip_values(), shape.strip_values());
-    kToFloats[static_cast<std::size_t>(shape.dtype)](values, strip.size(), strip.data());
-    Unturn(turning, tile, scratch.turns.data(), strip);
-  }
-  return turning;
+  GatherValues(memory.format(), memory.Rows(strip), values);
+  const Reading reading{
+      .channels = shape.head_size, .pairs = turning.pairs, .rotary_dims = turning.dims};
+  context.kernels.encode->read[static_cast<std::size_t>(shape.dtype)](
+      reading, values, static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype)),
+      turns.data(), shape.tokens, floats);
 }
 
 }  // namespace
@@ -176,42 +155,42 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
                            const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
                            CodecScratch& scratch) {
   const TileShape& shape = tile.place.shape;
-  const Turning turning = ReadTile(context, tile, memory, scratch);
+  const Turning turning = TurningOf(context, tile);
+  FillTurns(context, turning, tile.first_position, shape.tokens, scratch.turns);
   std::vector<StripCoding> codings;
-  if (context.profile != nullptr) {
-    codings = ProfileCodings(context, tile);
-  } else {
-    MeasureCodings(shape, scratch.floats, scratch.nested.own);
-    codings = CodingsOf(scratch.nested.own);
-  }
-  std::array<std::vector<std::byte>, kLossyLevels> nested;
+  if (context.profile != nullptr) codings = ProfileCodings(context, tile);
   std::size_t count = 0;
   while (count < kLossyLevels && levels.Has(static_cast<Level>(count))) ++count;
-  EncodeNested(shape, scratch.floats, codings, context.profile == nullptr, count, context.kernels,
-               nested, scratch.nested);
-  for (std::size_t l = 0; l < count; ++l) {
-    bytes[l].insert(bytes[l].end(), nested[l].begin(), nested[l].end());
+  NestedEncoder nested(context.kernels, shape, codings, count, scratch.nested);
+  ResidualEncoder residual(context.kernels, shape, scratch.residual);
+  scratch.values.resize(shape.strip_bytes());
+  scratch.predicted.resize(shape.strip_bytes());
+  scratch.floats.resize(shape.strip_values());
+  scratch.codes.resize(shape.strip_values());
+  const auto row_bytes = static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype));
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    ReadStrip(context, tile, turning, memory, s, scratch.turns, scratch.values.data(),
+              scratch.floats.data());
+    nested.Add(scratch.floats.data(), scratch.codes.data());
+    if (!levels.Has(Level::kExact)) continue;
+    // What a decoder of fine will have.
+    context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
+        SynthesisOf(nested.ProfileOf(s), turning), scratch.codes.data(), shape.head_size,
+        nested.ExponentsOf(s), scratch.turns.data(), shape.tokens, scratch.predicted.data(),
+        row_bytes);
+    residual.Add(scratch.predicted, scratch.values);
   }
+  nested.Finish(std::span(bytes).first(count));
   if (!levels.Has(Level::kExact)) return TileScheme::kNested;
 
-  NestedScratch decoding;
-  NestedDecoder decoder(context.kernels, shape,
-                        context.profile == nullptr ? std::span<const StripCoding>() : codings,
-                        decoding);
-  for (std::size_t l = 0; l < count; ++l) (void)decoder.Open(nested[l]);
-  (void)decoder.DecodeSymbols(std::vector<std::uint8_t>(shape.strips(), 1));
-  scratch.predicted.resize(shape.raw_bytes());
-  for (std::size_t s = 0; s < shape.strips(); ++s) {
-    SynthesiseStrip(context, tile, turning, decoder, s, scratch,
-                    scratch.predicted.data() + s * shape.strip_bytes());
-  }
   std::vector<std::byte>& exact = bytes[static_cast<std::size_t>(Level::kExact)];
   const std::size_t begin = exact.size();
-  EncodeResidual(context.kernels, shape, scratch.predicted, scratch.values, exact,
-                 scratch.residual);
+  residual.Finish(exact);
   if (exact.size() - begin < shape.raw_bytes()) return TileScheme::kResidual;
-  exact.resize(begin);
-  exact.insert(exact.end(), scratch.values.begin(), scratch.values.end());
+  exact.resize(begin + shape.raw_bytes());
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    GatherValues(memory.format(), memory.Rows(s), exact.data() + begin + s * shape.strip_bytes());
+  }
   return TileScheme::kRaw;
 }
 
@@ -276,9 +255,16 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
 
 void ReadUnturned(const LossyContext& context, const LossyTile& tile, const TileMemory& memory,
                   std::vector<float>& values) {
-  CodecScratch scratch;
-  ReadTile(context, tile, memory, scratch);
-  values = std::move(scratch.floats);
+  const TileShape& shape = tile.place.shape;
+  const Turning turning = TurningOf(context, tile);
+  std::vector<float> turns;
+  FillTurns(context, turning, tile.first_position, shape.tokens, turns);
+  std::vector<std::byte> words(shape.strip_bytes());
+  values.resize(shape.values());
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    ReadStrip(context, tile, turning, memory, s, turns, words.data(),
+              values.data() + s * shape.strip_values());
+  }
 }
 
 void TurnValues(const LossyContext& context, const LossyTile& tile, std::int64_t moved,

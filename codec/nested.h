@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/profile.h"
 #include "codec/tile_shape.h"
@@ -37,11 +38,13 @@ struct NestedScratch {
   std::vector<std::uint8_t> symbols;
   std::vector<std::int8_t> codes;
   std::vector<std::uint8_t> exponents;
-  std::vector<float> floats;
+  std::vector<ClassQuantiser> classes;
   std::vector<std::uint16_t> words;
   std::vector<RansBlock> blocks;
   std::vector<StripCoding> codings;
   OwnCodings own;
+  std::array<std::vector<std::byte>, kLossyLevels> directory;
+  std::array<std::vector<std::byte>, kLossyLevels> data;
 };
 
 // Codings for values without a profile: every channel's mean and spread are measured, all share one
@@ -50,8 +53,48 @@ struct NestedScratch {
 void MeasureCodings(const TileShape& shape, std::span<const float> values, OwnCodings& own);
 [[nodiscard]] std::vector<StripCoding> CodingsOf(const OwnCodings& own);
 
+// Codes a tile strip by strip, so that each one's values are coded while they are in a cache.
+class NestedEncoder {
+ public:
+  // `codings`: one a strip, of a profile that is FinishForEncoding(); empty: they are measured, and
+  // the draft tile brings them. Codes levels draft to what `levels` counts.
+  NestedEncoder(const Kernels& kernels, const TileShape& shape,
+                std::span<const StripCoding> codings, std::size_t levels, NestedScratch& scratch);
+
+  // The next strip, [token][channel]. `codes`: out, the strip_values() codes that a decoder of fine
+  // will have.
+  void Add(const float* values, std::int8_t* codes);
+  // Of a strip that was added.
+  [[nodiscard]] const StripProfile& ProfileOf(std::size_t strip) const {
+    return *scratch_.codings[strip].profile;
+  }
+  [[nodiscard]] const std::uint8_t* ExponentsOf(std::size_t strip) const {
+    return scratch_.exponents.data() + strip * shape_.tokens;
+  }
+
+  // Once all strips are added: appends one tile per level to tiles[level].
+  void Finish(std::span<std::vector<std::byte>> tiles);
+
+ private:
+  [[nodiscard]] Analysis PrepareClasses(const StripCoding& coding);
+  void AppendStrip(std::size_t strip);
+  void AppendExponents(std::size_t strip);
+  void AppendLevel(std::size_t strip, std::size_t level);
+  void AppendBlocks(const SymbolCoder& coder, const std::uint8_t* symbols, std::size_t count,
+                    std::size_t level);
+
+  const Kernels& kernels_;
+  const TileShape& shape_;
+  const bool measures_;
+  const std::size_t levels_;
+  NestedScratch& scratch_;
+  std::size_t added_ = 0;
+  Histogram histogram_{};  // of what is measured
+};
+
 // Codes all strips at levels draft to `last` and appends one tile per level to tiles[level].
-// `inline_codings`: the draft tile brings them. Requires: profiles are FinishForEncoding().
+// `inline_codings`: they are those of MeasureCodings(), and the draft tile brings them. Requires:
+// profiles are FinishForEncoding().
 void EncodeNested(const TileShape& shape, std::span<const float> values,
                   std::span<const StripCoding> codings, bool inline_codings, std::size_t levels,
                   const Kernels& kernels, std::array<std::vector<std::byte>, kLossyLevels>& tiles,

@@ -220,7 +220,8 @@ void EncodeAlone(const Kernels& kernels, const ObjectHeader& header, const Memor
 void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory& memory,
                   const EncodePlan& plan, std::vector<std::byte>& object, CodecScratch& scratch) {
   const ObjectTag tag = TagOf(header);
-  LevelTiles bytes;
+  LevelTiles& bytes = scratch.levels;
+  for (std::vector<std::byte>& level : bytes) level.clear();
   std::array<SegmentIndex, kLevelCount> indices;
   for (const PlannedTile& tile : plan.tiles) {
     std::array<std::size_t, kLevelCount> begin{};
@@ -254,6 +255,9 @@ void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory
   const auto append = [&object](const auto& part) {
     object.insert(object.end(), part.begin(), part.end());
   };
+  std::size_t size = object.size() + kObjectHeaderBytes;
+  for (const std::uint32_t level_bytes : header.level_bytes) size += level_bytes;
+  object.reserve(size);
   append(EncodeHeader(header));
   for (std::size_t l = 0; l < kLevelCount; ++l) {
     if (indices[l].tiles.empty()) continue;

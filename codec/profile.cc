@@ -206,19 +206,27 @@ void StripProfile::Finish() {
 bool StripProfile::FinishForEncoding() {
   const std::size_t channels = mean.size();
   inverse.assign(channels * block, 0.0F);
+  if (block == 1) {
+    for (std::size_t c = 0; c < channels; ++c) {
+      if (scale[c] == 0.0F) return false;
+      inverse[c] = static_cast<float>(1.0 / double{scale[c]});
+    }
+    return true;
+  }
   std::vector<double> a(std::size_t{block} * block);
   std::vector<double> b(a.size());
   for (std::size_t first = 0; first < channels; first += block) {
     for (std::size_t r = 0; r < block; ++r) {
       for (std::size_t k = 0; k < block; ++k) {
-        const double number = block == 1 ? 1.0 : matrix[(first + r) * block + k];
-        a[r * block + k] = number * double{scale[first + r]};
+        a[r * block + k] = matrix[(first + r) * block + k] * double{scale[first + r]};
         b[r * block + k] = r == k ? 1.0 : 0.0;
       }
     }
     if (!Invert(block, a, b)) return false;
-    for (std::size_t i = 0; i < b.size(); ++i) {
-      inverse[first * block + i] = static_cast<float>(b[i]);
+    for (std::size_t r = 0; r < block; ++r) {
+      for (std::size_t k = 0; k < block; ++k) {
+        inverse[(first + k) * block + r] = static_cast<float>(b[r * block + k]);
+      }
     }
   }
   return true;

@@ -83,8 +83,8 @@ struct StripProfile {
   std::vector<std::int32_t> row_sums;
   void Finish();
   // What leads back from values to codes, made by FinishForEncoding(): code = inverse · (x - mean),
-  // block by block, rows of `block` numbers; for block 1 one number a channel. False if the matrix
-  // has no inverse.
+  // block by block; for block 1 one number a channel. Blocks lie column by column, as
+  // codec/kernels/encode_kernels.h, Analysis, has them. False if the matrix has no inverse.
   std::vector<float> inverse;
   bool FinishForEncoding();
 };

@@ -1,81 +1,16 @@
 #include "codec/residual.h"
 
-#include <algorithm>
 #include <array>
-#include <bit>
-#include <cmath>
 #include <cstring>
 #include <span>
 
-#include "codec/kernels/float_bits.h"
+#include "codec/kernels/encode_kernels.h"
+#include "codec/kernels/residual_words.h"
 #include "codec/rans_blocks.h"
 #include "codec/rans_model.h"
 
 namespace kdn::codec {
 namespace {
-
-// Symbols -31 to 31 are differences, shifted; the one below them says that the word itself follows.
-constexpr int kSymbolMax = 31;
-constexpr std::uint8_t kZero = 32;
-constexpr std::uint8_t kEscape = 0;
-// A channel's spread is worth about this many bits of symbol.
-constexpr int kSymbolBits = 3;
-
-template <class Number, unsigned kMantissa, unsigned kExponent>
-struct Words {
-  using Word = typename Number::Word;
-  static constexpr unsigned kBits = 8 * sizeof(Word);
-  static constexpr unsigned kMantissaBits = kMantissa;
-  static constexpr Word kSign = static_cast<Word>(Word{1} << (kBits - 1));
-
-  // The word's number in the order of values; the two zeros are neighbours.
-  static Word Order(Word w) { return static_cast<Word>((w & kSign) != 0 ? ~w : w | kSign); }
-  static Word Unorder(Word n) { return static_cast<Word>((n & kSign) != 0 ? n ^ kSign : ~n); }
-  // Exponent of the unit in the last place, as a power of two.
-  static int UnitExponent(Word w) {
-    constexpr int kBias = (1 << (kExponent - 1)) - 1;
-    const int exponent = static_cast<int>((w >> kMantissa) & ((Word{1} << kExponent) - 1));
-    return std::max(exponent, 1) - kBias - static_cast<int>(kMantissa);
-  }
-  // Raw bits below the symbol.
-  static unsigned ShiftOf(Word predicted, int spread) {
-    const int shift = spread - UnitExponent(predicted) - kSymbolBits;
-    return static_cast<unsigned>(std::clamp(shift, 0, static_cast<int>(kMantissa)));
-  }
-  static float ToFloat(Word w) { return Number::ToFloat(w); }
-};
-
-using Bf16Words = Words<Bf16Number, 7, 8>;
-using Fp16Words = Words<Fp16Number, 10, 5>;
-using Fp32Words = Words<Fp32Number, 23, 8>;
-using Fp8E4M3Words = Words<Fp8E4M3Number, 3, 4>;
-using Fp8E5M2Words = Words<Fp8E5M2Number, 2, 5>;
-
-template <class Word>
-Word Load(const std::byte* from, std::size_t i) {
-  Word word;
-  std::memcpy(&word, from + i * sizeof(Word), sizeof(Word));
-  return word;
-}
-
-// Bits one after the other, the first in the lowest of a byte.
-class BitWriter {
- public:
-  explicit BitWriter(std::vector<std::byte>& out) : out_(out) {}
-  void Put(std::uint32_t bits, unsigned count) {
-    waiting_ |= std::uint64_t{bits} << held_;
-    held_ += count;
-    for (; held_ >= 8; held_ -= 8, waiting_ >>= 8) {
-      out_.push_back(static_cast<std::byte>(waiting_ & 0xFF));
-    }
-  }
-  void Finish() { Put(0, (8 - held_) % 8); }
-
- private:
-  std::vector<std::byte>& out_;
-  std::uint64_t waiting_ = 0;
-  unsigned held_ = 0;
-};
 
 // Reads zeros past the end and remembers it.
 class BitReader {
@@ -103,91 +38,6 @@ class BitReader {
   unsigned held_ = 0;
 };
 
-// How far a channel's values are off: the exponent of the root of their mean square.
-template <class W>
-std::int8_t SpreadOf(const TileShape& shape, const std::byte* predicted, const std::byte* actual,
-                     std::size_t channel) {
-  using Word = typename W::Word;
-  double squares = 0.0;
-  std::size_t count = 0;
-  for (std::size_t i = channel; i < shape.strip_values(); i += shape.head_size) {
-    const double off =
-        double{W::ToFloat(Load<Word>(actual, i))} - double{W::ToFloat(Load<Word>(predicted, i))};
-    if (!(std::fabs(off) < 1e30)) continue;
-    squares += off * off;
-    ++count;
-  }
-  if (count == 0 || squares == 0.0) return -128;
-  const double spread = std::log2(std::sqrt(squares / static_cast<double>(count)));
-  return static_cast<std::int8_t>(std::clamp(std::lround(spread), -127L, 127L));
-}
-
-template <class W>
-void EncodeStrip(const Kernels& kernels, const TileShape& shape, const std::byte* predicted,
-                 const std::byte* actual, std::vector<std::byte>& directory,
-                 std::vector<std::byte>& data, ResidualScratch& scratch) {
-  using Word = typename W::Word;
-  const std::size_t count = shape.strip_values();
-  ByteWriter out(directory);
-  std::vector<std::int8_t> spreads(shape.head_size);
-  for (std::size_t c = 0; c < shape.head_size; ++c) {
-    spreads[c] = SpreadOf<W>(shape, predicted, actual, c);
-    out.Integer(static_cast<std::uint8_t>(spreads[c]));
-  }
-  std::vector<std::byte> bits;
-  std::vector<std::byte> escapes;
-  BitWriter bit_writer(bits);
-  ByteWriter escape_writer(escapes);
-  scratch.symbols.resize(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto p = Load<Word>(predicted, i);
-    const auto a = Load<Word>(actual, i);
-    const unsigned shift = W::ShiftOf(p, spreads[i % shape.head_size]);
-    const std::int64_t difference =
-        static_cast<std::int64_t>(W::Order(a)) - static_cast<std::int64_t>(W::Order(p));
-    const std::int64_t symbol = difference >> shift;
-    if (symbol < -kSymbolMax || symbol > kSymbolMax) {
-      scratch.symbols[i] = kEscape;
-      escape_writer.Integer(a);
-      continue;
-    }
-    scratch.symbols[i] = static_cast<std::uint8_t>(symbol + kZero);
-    bit_writer.Put(static_cast<std::uint32_t>(difference & ((std::int64_t{1} << shift) - 1)),
-                   shift);
-  }
-  bit_writer.Finish();
-
-  Histogram histogram{};
-  CountSymbols(scratch.symbols, histogram);
-  ++histogram[kEscape];  // a table has two symbols at least
-  ++histogram[kZero];
-  const RansModel model = ModelOf(histogram);
-  RansEncodeTable table;
-  FillEncodeTable(model, table);
-  const std::size_t at = directory.size();
-  directory.resize(at + model.SizeBytes());
-  WriteModel(model, directory.data() + at);
-  const BlockCut cut(count);
-  scratch.words.resize(kBlockSymbolsMax);
-  for (std::size_t b = 0; b < cut.count(); ++b) {
-    std::array<std::uint32_t, kRansLanes> states;
-    const std::size_t words = kernels.rans_encode(table, scratch.symbols.data() + cut.Begin(b),
-                                                  cut.Size(b), scratch.words.data(), states.data());
-    out.Integer(static_cast<std::uint16_t>(words));
-    const auto state_bytes = std::as_bytes(std::span(states));
-    data.insert(data.end(), state_bytes.begin(), state_bytes.end());
-    const auto word_bytes =
-        std::as_bytes(std::span(scratch.words).subspan(cut.Size(b) - words, words));
-    data.insert(data.end(), word_bytes.begin(), word_bytes.end());
-    data.resize(RoundUp(data.size(), kBlockAlignment));
-  }
-  out.Integer(static_cast<std::uint32_t>(bits.size()));
-  out.Integer(static_cast<std::uint32_t>(escapes.size()));
-  data.insert(data.end(), bits.begin(), bits.end());
-  data.insert(data.end(), escapes.begin(), escapes.end());
-  data.resize(RoundUp(data.size(), kRunAlignment));
-}
-
 template <class W>
 bool Correct(const TileShape& shape, const std::uint8_t* symbols, ConstBytes spreads,
              ConstBytes bits, ConstBytes escapes, std::byte* values) {
@@ -195,14 +45,14 @@ bool Correct(const TileShape& shape, const std::uint8_t* symbols, ConstBytes spr
   BitReader bit_reader(bits);
   ByteReader escape_reader(escapes);
   for (std::size_t i = 0; i < shape.strip_values(); ++i) {
-    const auto p = Load<Word>(values, i);
+    const auto p = LoadWord<Word>(values, i);
     Word a;
-    if (symbols[i] == kEscape) {
+    if (symbols[i] == kResidualEscape) {
       a = escape_reader.Integer<Word>();
     } else {
       const auto spread = static_cast<std::int8_t>(spreads[i % shape.head_size]);
       const unsigned shift = W::ShiftOf(p, spread);
-      const auto symbol = static_cast<std::uint32_t>(int{symbols[i]} - kZero);
+      const auto symbol = static_cast<std::uint32_t>(int{symbols[i]} - kResidualZero);
       a = W::Unorder(static_cast<Word>(W::Order(p) + (symbol << shift) + bit_reader.Take(shift)));
     }
     std::memcpy(values + i * sizeof(Word), &a, sizeof(Word));
@@ -228,28 +78,78 @@ auto ForType(DType dtype, Args&&... args) {
 }
 
 template <class W>
-struct EncodeStripOf {
-  void operator()(auto&... args) const { EncodeStrip<W>(args...); }
-};
-template <class W>
 struct CorrectOf {
   bool operator()(auto&... args) const { return Correct<W>(args...); }
 };
 
 }  // namespace
 
-void EncodeResidual(const Kernels& kernels, const TileShape& shape, ConstBytes predicted,
-                    ConstBytes actual, std::vector<std::byte>& tile, ResidualScratch& scratch) {
-  std::vector<std::byte> directory;
-  std::vector<std::byte> data;
-  for (std::size_t s = 0; s < shape.strips(); ++s) {
-    const std::byte* p = predicted.data() + s * shape.strip_bytes();
-    const std::byte* a = actual.data() + s * shape.strip_bytes();
-    ForType<EncodeStripOf>(shape.dtype, kernels, shape, p, a, directory, data, scratch);
+ResidualEncoder::ResidualEncoder(const Kernels& kernels, const TileShape& shape,
+                                 ResidualScratch& scratch)
+    : kernels_(kernels), shape_(shape), scratch_(scratch) {
+  constexpr std::size_t kWriteAhead = 8;
+  scratch.directory.clear();
+  scratch.data.clear();
+  scratch.symbols.resize(shape.strip_values());
+  scratch.words.resize(kBlockSymbolsMax);
+  scratch.spreads.resize(shape.head_size);
+  scratch.bits.resize(shape.strip_bytes() + kWriteAhead);
+  scratch.escapes.resize(shape.strip_bytes());
+}
+
+void ResidualEncoder::AppendBlocks(const RansModel& model) {
+  std::vector<std::byte>& data = scratch_.data;
+  RansEncodeTable table;
+  FillEncodeTable(model, table);
+  const BlockCut cut(shape_.strip_values());
+  for (std::size_t b = 0; b < cut.count(); ++b) {
+    std::array<std::uint32_t, kRansLanes> states;
+    const std::size_t words =
+        kernels_.rans_encode(table, scratch_.symbols.data() + cut.Begin(b), cut.Size(b),
+                             scratch_.words.data(), states.data());
+    ByteWriter(scratch_.directory).Integer(static_cast<std::uint16_t>(words));
+    const auto state_bytes = std::as_bytes(std::span(states));
+    data.insert(data.end(), state_bytes.begin(), state_bytes.end());
+    const auto word_bytes =
+        std::as_bytes(std::span(scratch_.words).subspan(cut.Size(b) - words, words));
+    data.insert(data.end(), word_bytes.begin(), word_bytes.end());
+    data.resize(RoundUp(data.size(), kBlockAlignment));
   }
-  directory.resize(RoundUp(directory.size(), kRunAlignment));
-  tile.insert(tile.end(), directory.begin(), directory.end());
-  tile.insert(tile.end(), data.begin(), data.end());
+}
+
+void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
+  const auto type = static_cast<std::size_t>(shape_.dtype);
+  const EncodeKernels& encode = *kernels_.encode;
+  encode.spreads[type](predicted.data(), actual.data(), shape_.tokens, shape_.head_size,
+                       scratch_.spreads.data());
+  ResidualOut out{.symbols = scratch_.symbols.data(),
+                  .bits = scratch_.bits.data(),
+                  .escapes = scratch_.escapes.data()};
+  encode.residual[type](predicted.data(), actual.data(), shape_.tokens, shape_.head_size,
+                        scratch_.spreads.data(), out);
+  Histogram histogram{};
+  encode.count_symbols(out.symbols, shape_.strip_values(), histogram.data());
+  ++histogram[kResidualEscape];  // a table has two symbols at least
+  ++histogram[kResidualZero];
+  const RansModel model = ModelOf(histogram);
+  ByteWriter directory(scratch_.directory);
+  directory.Bytes(std::as_bytes(std::span(scratch_.spreads)));
+  const std::size_t at = scratch_.directory.size();
+  scratch_.directory.resize(at + model.SizeBytes());
+  WriteModel(model, scratch_.directory.data() + at);
+  AppendBlocks(model);
+  directory.Integer(static_cast<std::uint32_t>(out.bits_bytes));
+  directory.Integer(static_cast<std::uint32_t>(out.escapes_bytes));
+  std::vector<std::byte>& data = scratch_.data;
+  data.insert(data.end(), out.bits, out.bits + out.bits_bytes);
+  data.insert(data.end(), out.escapes, out.escapes + out.escapes_bytes);
+  data.resize(RoundUp(data.size(), kRunAlignment));
+}
+
+void ResidualEncoder::Finish(std::vector<std::byte>& tile) {
+  scratch_.directory.resize(RoundUp(scratch_.directory.size(), kRunAlignment));
+  tile.insert(tile.end(), scratch_.directory.begin(), scratch_.directory.end());
+  tile.insert(tile.end(), scratch_.data.begin(), scratch_.data.end());
 }
 
 bool ResidualDecoder::Open(ConstBytes tile) {

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "codec/kernels/kernels.h"
+#include "codec/rans_model.h"
 #include "codec/tile_shape.h"
 
 namespace kdn::codec {
@@ -23,11 +24,29 @@ struct ResidualScratch {
   std::vector<std::uint8_t> symbols;
   std::vector<std::uint16_t> words;
   std::vector<RansBlock> blocks;
+  std::vector<std::int8_t> spreads;
+  std::vector<std::byte> bits;
+  std::vector<std::byte> escapes;
+  std::vector<std::byte> directory;
+  std::vector<std::byte> data;
 };
 
-// Appends the tile. `predicted` and `actual` are the tile's values in value order.
-void EncodeResidual(const Kernels& kernels, const TileShape& shape, ConstBytes predicted,
-                    ConstBytes actual, std::vector<std::byte>& tile, ResidualScratch& scratch);
+// Codes a tile strip by strip.
+class ResidualEncoder {
+ public:
+  ResidualEncoder(const Kernels& kernels, const TileShape& shape, ResidualScratch& scratch);
+  // The next strip's values in value order.
+  void Add(ConstBytes predicted, ConstBytes actual);
+  // Once all strips are added: appends the tile.
+  void Finish(std::vector<std::byte>& tile);
+
+ private:
+  void AppendBlocks(const RansModel& model);
+
+  const Kernels& kernels_;
+  const TileShape& shape_;
+  ResidualScratch& scratch_;
+};
 
 // One strip after another, those that are wanted.
 class ResidualDecoder {

@@ -2,6 +2,7 @@
 // another file shares: the linker keeps one copy of those, and it might keep the AVX2 one.
 #include <immintrin.h>
 
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
@@ -280,6 +281,7 @@ constinit const Kernels kAvx2Kernels{
     .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
                    SynthesiseOneByOne<Fp8E5M2Number>},
+    .encode = &kAvx2Encode,
 };
 
 }  // namespace kdn::codec

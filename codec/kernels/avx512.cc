@@ -4,6 +4,7 @@
 
 #include "codec/kernels/avx512_encode.h"
 #include "codec/kernels/avx512_nested.h"
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
@@ -351,6 +352,7 @@ constinit const Kernels kAvx512Kernels{
     .synthesise = {avx512::SynthesiseBf16, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
                    SynthesiseOneByOne<Fp8E5M2Number>},
+    .encode = &kAvx512Encode,
 };
 
 }  // namespace kdn::codec

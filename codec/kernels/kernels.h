@@ -103,6 +103,8 @@ struct Synthesis {
   std::size_t rotary_dims = 0;
 };
 
+struct EncodeKernels;  // encode_kernels.h
+
 struct Kernels {
   std::string_view name;
 
@@ -144,11 +146,14 @@ struct Kernels {
                                     std::size_t code_stride, const std::uint8_t* exponents,
                                     const float* turns, std::size_t tokens, std::byte* values,
                                     std::ptrdiff_t value_stride);
+
+  // What else encoding needs.
+  const EncodeKernels* encode;
 };
 
 extern const Kernels kScalarKernels;  // The specification. Always built, always supported.
 extern const Kernels kAvx2Kernels;    // Built on x86-64 only, as is the next.
-extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VNNI.
+extern const Kernels kAvx512Kernels;  // Needs AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VNNI, BMI2.
 
 // A decoder that stopped after `done` symbols, a multiple of kRansLanes. Without initialisers: the
 // constructor that they bring would be shared by files for different instruction sets.

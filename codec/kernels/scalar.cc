@@ -2,6 +2,7 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
@@ -86,6 +87,7 @@ constinit const Kernels kScalarKernels{
     .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
                    SynthesiseOneByOne<Fp8E5M2Number>},
+    .encode = &kScalarEncode,
 };
 
 }  // namespace kdn::codec

@@ -1,0 +1,154 @@
+// What exact adds to fine, bf16, compiled for AVX-512 as avx512.cc is (and for BMI2), and under the
+// same rule: it calls no inline function that another file shares.
+#include <immintrin.h>
+
+#include "codec/kernels/avx512_encode.h"
+#include "codec/kernels/encode_one_by_one.h"
+
+namespace kdn::codec::avx512 {
+namespace {
+
+__m512 ReadSixteen(const std::byte* words) {
+  const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(w), 16));
+}
+
+// The exponent of the root of sum / count, if float sums are enough to tell; else false. Half of
+// log2 is rounded to nearest, so the mean decides at odd powers of two; far from those the errors
+// of some thousand additions in float do not matter.
+bool SpreadOfSum(float sum, std::size_t count, std::int8_t* spread) {
+  constexpr double kDoubt = 1e-3;
+  if (!(sum > 1e-30F && sum < 1e30F)) return false;
+  const double mean = static_cast<double>(sum) / static_cast<double>(count);
+  std::uint64_t bits = 0;
+  __builtin_memcpy(&bits, &mean, sizeof(bits));
+  const int exponent = static_cast<int>(bits >> 52) - 1023;
+  bits = (bits & ((std::uint64_t{1} << 52) - 1)) | (std::uint64_t{1023} << 52);
+  double mantissa = 0.0;
+  __builtin_memcpy(&mantissa, &bits, sizeof(bits));
+  const bool odd = (exponent & 1) != 0;
+  if (odd ? mantissa < 1.0 + kDoubt : mantissa > 2.0 - 2.0 * kDoubt) return false;
+  *spread = static_cast<std::int8_t>((odd ? exponent + 1 : exponent) / 2);
+  return true;
+}
+
+template <int kVectors>
+void SumSquares(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
+                std::size_t channels, float* squares) {
+  __m512 sums[kVectors];
+  for (__m512& sum : sums) sum = _mm512_setzero_ps();
+  for (std::size_t t = 0; t < tokens; ++t, predicted += 2 * channels, actual += 2 * channels) {
+    for (int v = 0; v < kVectors; ++v) {
+      const __m512 off =
+          _mm512_sub_ps(ReadSixteen(actual + 32 * v), ReadSixteen(predicted + 32 * v));
+      sums[v] = _mm512_fmadd_ps(off, off, sums[v]);
+    }
+  }
+  for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(squares + 16 * v, sums[v]);
+}
+
+// The order of words as signed numbers.
+[[gnu::always_inline]] inline __m512i Order(__m512i words) {
+  const __m512i signs = _mm512_srai_epi16(words, 15);
+  return _mm512_xor_si512(words, _mm512_srli_epi16(signs, 1));
+}
+
+// 32 values.
+struct Coded {
+  __m256i symbols;
+  __m256i rest;
+  __m256i mask;  // of the bits that count
+  __mmask32 escapes;
+};
+[[gnu::always_inline]] inline Coded Code(const std::byte* predicted, const std::byte* actual,
+                                         const std::int16_t* bases) {
+  const __m512i p = _mm512_loadu_si512(predicted);
+  const __m512i a = _mm512_loadu_si512(actual);
+  const __m512i exponent = _mm512_and_si512(_mm512_srli_epi16(p, 7), _mm512_set1_epi16(0xFF));
+  const __m512i unit = _mm512_max_epi16(exponent, _mm512_set1_epi16(1));
+  __m512i shift = _mm512_sub_epi16(_mm512_loadu_si512(bases), unit);
+  shift = _mm512_max_epi16(shift, _mm512_setzero_si512());
+  shift = _mm512_min_epi16(shift, _mm512_set1_epi16(static_cast<short>(Bf16Words::kMantissaBits)));
+  // What saturates is an escape in any case.
+  const __m512i off = _mm512_subs_epi16(Order(a), Order(p));
+  const __m512i symbol = _mm512_add_epi16(_mm512_srav_epi16(off, shift),
+                                          _mm512_set1_epi16(static_cast<short>(kResidualZero)));
+  const __mmask32 inside = _mm512_cmplt_epu16_mask(_mm512_sub_epi16(symbol, _mm512_set1_epi16(1)),
+                                                   _mm512_set1_epi16(2 * kResidualMax + 1));
+  const __m512i above = _mm512_sllv_epi16(_mm512_set1_epi16(-1), shift);
+  const __m512i mask =
+      _mm512_maskz_mov_epi16(inside, _mm512_xor_si512(above, _mm512_set1_epi16(-1)));
+  return {.symbols = _mm512_maskz_cvtepi16_epi8(inside, symbol),
+          .rest = _mm512_cvtepi16_epi8(off),
+          .mask = _mm512_cvtepi16_epi8(mask),
+          .escapes = ~inside};
+}
+
+void PutEscapes(__mmask32 escapes, const std::byte* actual, std::byte*& escape) {
+  for (; escapes != 0; escapes &= escapes - 1) {
+    __builtin_memcpy(escape, actual + 2 * __builtin_ctz(escapes), 2);
+    escape += 2;
+  }
+}
+
+}  // namespace
+
+void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
+                 std::size_t channels, std::int8_t* spreads) {
+  float squares[kAnalysedChannelsMax];
+  std::size_t c = 0;
+  for (; c + 64 <= channels; c += 64) {
+    SumSquares<4>(predicted + 2 * c, actual + 2 * c, tokens, channels, squares + c);
+  }
+  for (; c < channels; c += 16) {
+    SumSquares<1>(predicted + 2 * c, actual + 2 * c, tokens, channels, squares + c);
+  }
+  for (c = 0; c < channels; ++c) {
+    if (SpreadOfSum(squares[c], tokens, spreads + c)) continue;
+    spreads[c] = SpreadOf<Bf16Words>(predicted, actual, tokens, channels, c);
+  }
+}
+
+void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
+                  std::size_t channels, const std::int8_t* spreads, ResidualOut& out) {
+  // A word's shift is its channel's number here less its exponent, at least 1; 64 more, so that
+  // vectors may begin anywhere in a row.
+  std::int16_t bases[kAnalysedChannelsMax + 64];
+  for (std::size_t c = 0; c < channels + 64; ++c) {
+    bases[c] = static_cast<std::int16_t>(spreads[c % channels] - Bf16Words::UnitExponent(0) + 1 -
+                                         kResidualBits);
+  }
+  RawBits bits(out.bits);
+  std::byte* escape = out.escapes;
+  const std::size_t count = tokens * channels;
+  std::size_t i = 0;
+  std::size_t c = 0;
+  for (; i + 64 <= count; i += 64) {
+    const Coded low = Code(predicted + 2 * i, actual + 2 * i, bases + c);
+    const Coded high = Code(predicted + 2 * i + 64, actual + 2 * i + 64, bases + c + 32);
+    alignas(64) std::uint64_t rest[8];
+    alignas(64) std::uint64_t mask[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rest), low.rest);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rest + 4), high.rest);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(mask), low.mask);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(mask + 4), high.mask);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.symbols + i), low.symbols);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.symbols + i + 32), high.symbols);
+    for (int k = 0; k < 8; ++k) {
+      bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
+    }
+    PutEscapes(low.escapes, actual + 2 * i, escape);
+    PutEscapes(high.escapes, actual + 2 * i + 64, escape);
+    c += 64;
+    while (c >= channels) c -= channels;
+  }
+  for (; i < count; ++i) {
+    out.symbols[i] = PutResidual<Bf16Words>(LoadWord<std::uint16_t>(predicted, i),
+                                            LoadWord<std::uint16_t>(actual, i),
+                                            spreads[i % channels], bits, escape);
+  }
+  out.bits_bytes = bits.Finish();
+  out.escapes_bytes = static_cast<std::size_t>(escape - out.escapes);
+}
+
+}  // namespace kdn::codec::avx512

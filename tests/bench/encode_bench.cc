@@ -1,0 +1,371 @@
+// Encoding of all levels on one core against a torchac-style coder, as CacheGen has it, on the same
+// tensors: chunks of Llama-3.1-8B's shape, Gaussian, keys turned. Both sides in one run, in the
+// time that the thread computes, stage by stage.
+//
+// The coder codes one level (CacheGen's default bins), tables and quantiser included; what its
+// three levels side by side take is printed as well. Ours writes four levels, exact among them.
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codec/codec_scratch.h"
+#include "codec/kernels/encode_kernels.h"
+#include "codec/kernels/float_bits.h"
+#include "codec/kernels/select.h"
+#include "codec/object_codec.h"
+#include "codec/profile_learner.h"
+#include "codec/rans_model.h"
+#include "tests/bench/codec_pages.h"
+#include "tests/bench/report.h"
+#include "tests/bench/torchac_coder.h"
+
+namespace {
+
+using namespace kdn;         // NOLINT: a program of one file
+using namespace kdn::codec;  // NOLINT
+using namespace kdn::bench;  // NOLINT
+
+constexpr double kBar = 40.0;
+constexpr std::uint32_t kLayers = 32;
+constexpr std::size_t kChannels = 1024;  // of all heads
+
+// Seconds that this thread computes, the fastest of `runs`: other programs' share is not counted.
+double BestCpuSeconds(int runs, const std::function<void()>& work) {
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  double best = 1e9;
+  for (int run = 0; run < runs; ++run) {
+    const double begin = now();
+    work();
+    best = std::min(best, now() - begin);
+  }
+  return best;
+}
+
+// G values a second.
+double Rate(std::size_t values, double seconds) {
+  return static_cast<double>(values) / seconds / 1e9;
+}
+
+// CacheGen's bins of a layer: level 2 is what it ships for models of 32 layers.
+unsigned BinsOf(int level, std::uint32_t layer, bool keys) {
+  if (level == 3) return 32;
+  const std::uint32_t first = keys ? 10 : 2;
+  if (level == 2) return layer < first ? 32 : 16;
+  const std::uint32_t second = keys ? 20 : 2;
+  return layer < second ? 16 : 12;
+}
+
+// The torchac side: one chunk of floats, [layer][K|V][token][channel].
+class TheirSide {
+ public:
+  explicit TheirSide(const std::vector<std::byte>& words) : values_(words.size() / 2) {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      std::uint16_t word = 0;
+      std::memcpy(&word, words.data() + 2 * i, 2);
+      values_[i] = Bf16Number::ToFloat(word);
+    }
+    planes_.resize(2 * kLayers);
+  }
+  // G values a second of one level, or of all three.
+  double Encode(int runs, int first_level, int last_level) {
+    std::vector<std::uint8_t> symbols;
+    const double seconds = BestCpuSeconds(runs, [&] {
+      for (int level = first_level; level <= last_level; ++level) {
+        for (std::size_t p = 0; p < planes_.size(); ++p) {
+          const unsigned bins = BinsOf(level, static_cast<std::uint32_t>(p / 2), p % 2 == 0);
+          TorchacEncodePlane(Plane(p), kChunkTokens, kChannels, bins, symbols, planes_[p]);
+        }
+      }
+    });
+    return Rate(values_.size(), seconds);
+  }
+  // The arithmetic coder alone, symbols and tables at hand.
+  double Code(int runs, double* bits) {
+    std::vector<std::uint8_t> symbols(kChunkTokens * kChannels);
+    std::vector<float> scales(kChunkTokens);
+    std::vector<TorchacTable> tables(kChannels);
+    std::vector<std::byte> code;
+    TorchacQuantise(Plane(0), kChunkTokens, kChannels, 32, symbols, scales);
+    const auto lane = [&](std::size_t c) {
+      return std::span<const std::uint8_t>(symbols).subspan(c * kChunkTokens, kChunkTokens);
+    };
+    for (std::size_t c = 0; c < kChannels; ++c) TorchacFillTable(lane(c), tables[c]);
+    const double seconds = BestCpuSeconds(runs, [&] {
+      code.clear();
+      for (std::size_t c = 0; c < kChannels; ++c) TorchacEncode(tables[c], lane(c), code);
+    });
+    *bits = 8.0 * static_cast<double>(code.size()) / static_cast<double>(symbols.size());
+    return Rate(symbols.size(), seconds);
+  }
+  // Whether every plane gives back its symbols' values.
+  bool ComesBack() const {
+    std::vector<float> decoded(kChunkTokens * kChannels);
+    for (std::size_t p = 0; p < planes_.size(); p += 21) {
+      TorchacDecodePlane(planes_[p], decoded);
+      const float half_bin = 0.5F / static_cast<float>(planes_[p].bins / 2 - 1);
+      for (std::size_t i = 0; i < decoded.size(); ++i) {
+        const float bound = planes_[p].scales[i / kChannels] * half_bin * 1.001F;
+        if (!(std::abs(decoded[i] - Plane(p)[i]) <= bound)) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  [[nodiscard]] std::span<const float> Plane(std::size_t p) const {
+    return std::span(values_).subspan(p * kChunkTokens * kChannels, kChunkTokens * kChannels);
+  }
+  std::vector<float> values_;
+  std::vector<TorchacPlane> planes_;
+};
+
+class OurSide {
+ public:
+  explicit OurSide(int chunks) : spec_(LlamaSpec()) {
+    spec_.rotary = {.pairing = RotaryPairing::kNeox, .dims = 128, .base = 500000.0};
+    for (int c = 0; c < chunks; ++c) {
+      pages_.push_back(std::make_unique<Pages>(spec_));
+      FillWithGaussian(pages_.back()->bytes(), c);
+    }
+  }
+  [[nodiscard]] std::size_t Values() const { return pages_.size() * pages_[0]->bytes().size() / 2; }
+  const std::vector<std::byte>& words() const { return pages_[0]->bytes(); }
+
+  Profile Learn(std::uint16_t block, double draft_bits) {
+    ProfileLearner learner = ProfileLearner::Make(spec_).value();
+    Check(learner.Add(pages_[0]->kv(), pages_[0]->blocks(), {0, kChunkTokens}, 0));
+    Profile profile =
+        learner.Learn(ModelFingerprint(), {.draft_bits = draft_bits, .block = block, .weights = {}})
+            .value();
+    Check(profile.FinishForEncoding());
+    return profile;
+  }
+
+  // G values a second; bits a value into *bits.
+  double Encode(int runs, std::string_view kernels, const Profile* profile, LevelSet levels,
+                double* bits) {
+    ObjectHeader header;
+    header.key.bytes[0] = std::byte{1};
+    header.levels_encoded = levels;
+    header.token_count = kChunkTokens;
+    header.part.layers = {0, kLayers};
+    header.part.kv_heads = {0, 8};
+    header.layers_per_group = 1;
+    header.heads_per_group = 8;
+    if (profile != nullptr) header.profile.bytes[0] = std::byte{1};
+    const ObjectCodec codec = ObjectCodec::Make(spec_, kernels).value();
+    std::size_t bytes = 0;
+    const double seconds = BestCpuSeconds(runs, [&] {
+      bytes = 0;
+      for (const auto& page : pages_) {
+        object_.clear();
+        Check(codec.Encode(header, page->kv(), page->blocks(), {0, kChunkTokens}, profile, object_,
+                           scratch_));
+        bytes += object_.size();
+      }
+    });
+    *bits = 8.0 * static_cast<double>(bytes) / static_cast<double>(Values());
+    return Rate(Values(), seconds);
+  }
+
+ private:
+  static void Check(const Status& status) {
+    if (!status.ok()) std::fprintf(stderr, "encode_bench: %s\n", status.ToString().c_str());
+  }
+  ModelSpec spec_;
+  std::vector<std::unique_ptr<Pages>> pages_;
+  std::vector<std::byte> object_;
+  CodecScratch scratch_;
+};
+
+// One strip, which stays in a cache, through each kernel by itself.
+class Stages {
+ public:
+  explicit Stages(int runs) : runs_(runs) {
+    words_ = MakeValues(DType::kBf16, Pattern::kGaussian, kCount, 7);
+    predicted_ = words_;
+    for (std::size_t i = 0; i < kCount; ++i) {
+      predicted_[2 * i] ^= static_cast<std::byte>((i * 40503 >> 7) & 15);  // low bits are off
+    }
+    turns_.assign(kTokens * kDims, 0.70710678F);
+    mean_.assign(kDims, 0.0F);
+    scale_.assign(kDims, 0.125F);
+    inverse_.assign(kDims, 8.0F);
+    std::fill(std::begin(codes_of_), std::end(codes_of_), std::int8_t{0});
+  }
+
+  void Print(const Kernels& kernels) {
+    const EncodeKernels& encode = *kernels.encode;
+    std::printf("  %-7s", std::string(kernels.name).c_str());
+    Line("read", [&] {
+      encode.read[0]({.channels = kDims, .pairs = RotaryPairs::kHalves, .rotary_dims = kDims},
+                     words_.data(), 2 * kDims, turns_.data(), kTokens, floats_.data());
+    });
+    Line("measure", [&] {
+      encode.measure(floats_.data(), kTokens, kDims, mean_.data(), scale_.data());
+      encode.count_bins(floats_.data(), kTokens, kDims, mean_.data(), scale_.data(), counts_);
+    });
+    Line("quantise", [&] { Quantise(encode, 1); });
+    Line("transform", [&] { Quantise(encode, 64); });
+    Line("planes", [&] {
+      for (unsigned bit = 0; bit < 2; ++bit) {
+        encode.pack_plane(rest_.data(), kCount, bit, bits_.data());
+      }
+    });
+    Rans(kernels);
+    Line("spreads",
+         [&] { encode.spreads[0](predicted_.data(), words_.data(), kTokens, kDims, spreads_); });
+    ResidualOut out{.symbols = symbols_.data(), .bits = bits_.data(), .escapes = escapes_.data()};
+    Line("residual", [&] {
+      encode.residual[0](predicted_.data(), words_.data(), kTokens, kDims, spreads_, out);
+    });
+    Line("count", [&] { encode.count_symbols(symbols_.data(), kCount, counts_); });
+    std::printf("\n");
+  }
+
+ private:
+  static constexpr std::size_t kTokens = 256;
+  static constexpr std::size_t kDims = 128;
+  static constexpr std::size_t kCount = kTokens * kDims;
+
+  void Line(const char* name, const std::function<void()>& work) {
+    const double seconds = BestCpuSeconds(runs_, [&] {
+      for (int i = 0; i < 4; ++i) work();
+    });
+    std::printf("  %s %.2f", name, Rate(4 * kCount, seconds));
+  }
+  void Quantise(const EncodeKernels& encode, std::size_t block) {
+    const ClassQuantiser one{.width = kDims,
+                             .coded = true,
+                             .planes = 2,
+                             .first_symbol = 25,
+                             .last_symbol = 39,
+                             .clip = 1e9F,
+                             .codes = codes_of_,
+                             .symbols = symbols_.data(),
+                             .rest = rest_.data()};
+    matrix_.assign(kDims * block, 0.5F);
+    encode.quantise({.channels = kDims,
+                     .block = block,
+                     .inverse = inverse_.data(),
+                     .columns = matrix_.data(),
+                     .mean = mean_.data(),
+                     .classes = &one,
+                     .class_count = 1},
+                    floats_.data(), kTokens, exponents_, codes_.data());
+  }
+  void Rans(const Kernels& kernels) {
+    Histogram histogram{};
+    CountSymbols(symbols_, histogram);
+    RansEncodeTable table;
+    FillEncodeTable(ModelOf(histogram), table);
+    std::uint32_t states[kRansLanes];
+    std::vector<std::uint16_t> words(8192);
+    Line("rANS", [&] {
+      for (std::size_t i = 0; i < kCount; i += words.size()) {
+        (void)kernels.rans_encode(table, symbols_.data() + i, words.size(), words.data(), states);
+      }
+    });
+  }
+
+  int runs_;
+  std::vector<std::byte> words_;
+  std::vector<std::byte> predicted_;
+  std::vector<float> floats_ = std::vector<float>(kCount);
+  std::vector<float> turns_;
+  std::vector<float> mean_;
+  std::vector<float> scale_;
+  std::vector<float> inverse_;
+  std::vector<float> matrix_;
+  std::int8_t codes_of_[64];
+  std::vector<std::uint8_t> symbols_ = std::vector<std::uint8_t>(kCount, 32);
+  std::vector<std::uint8_t> rest_ = std::vector<std::uint8_t>(kCount);
+  std::vector<std::int8_t> codes_ = std::vector<std::int8_t>(kCount);
+  std::uint8_t exponents_[kTokens];
+  std::int8_t spreads_[kDims];
+  std::vector<std::byte> bits_ = std::vector<std::byte>(2 * kCount + 8);
+  std::vector<std::byte> escapes_ = std::vector<std::byte>(2 * kCount);
+  std::uint32_t counts_[64] = {};
+};
+
+// The slower of no profile and one without a transform, all levels, the fastest kernels.
+double PrintOurs(OurSide& ours, int runs, double theirs) {
+  const Profile identity = ours.Learn(1, 2.0);
+  const Profile klt = ours.Learn(64, 1.5);
+  double worst = 1e9;
+  for (const Kernels* kernels : SupportedKernels()) {
+    const bool fastest = kernels == SupportedKernels().back();
+    const auto line = [&](const char* name, const Profile* profile, unsigned levels) {
+      double bits = 0.0;
+      const double rate = ours.Encode(fastest ? runs : 1, kernels->name, profile,
+                                      LevelSet(static_cast<std::uint8_t>(levels)), &bits);
+      std::printf("  %-7s %-22s %-14s %6.3f bits, %.3f G values/s (%.2f GB/s), %5.1f times\n",
+                  std::string(kernels->name).c_str(), name,
+                  levels == 15 ? "all levels" : "draft to fine", bits, rate, 2.0 * rate,
+                  rate / theirs);
+      return rate;
+    };
+    for (const unsigned levels : {7U, 15U}) {
+      const double none = line("no profile", nullptr, levels);
+      const double with = line("without a transform", &identity, levels);
+      (void)line("transform of 64", &klt, levels);
+      if (fastest && levels == 15U) worst = std::min(none, with);
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Speed of encoding all levels against a torchac-style coder");
+  std::string json;
+  int chunks = 2;
+  int runs = 5;
+  app.add_option("--json", json, "write the result to this file");
+  app.add_option("--chunks", chunks, "chunks of 32 MiB to code")->check(CLI::Range(1, 64));
+  app.add_option("--runs", runs, "runs of each measurement")->check(CLI::Range(1, 100));
+  CLI11_PARSE(app, argc, argv);
+
+  OurSide ours(chunks);
+  TheirSide theirs(ours.words());
+  double bits = 0.0;
+  const double coder = theirs.Code(runs, &bits);
+  const double three = theirs.Encode(std::min(runs, 2), 1, 3);
+  const double one = theirs.Encode(runs, 2, 2);
+  if (!theirs.ComesBack()) {
+    std::fprintf(stderr, "encode_bench: what torchac codes does not come back\n");
+    return 2;
+  }
+  std::printf(
+      "torchac-style, G values/s: coder alone %.4f at %.2f bits; one level %.4f; "
+      "three levels side by side %.4f\n",
+      coder, bits, one, three);
+  std::printf("ours, a strip of 256 tokens and 128 channels in a cache, G values/s:\n");
+  Stages stages(4 * runs);
+  for (const Kernels* kernels : SupportedKernels()) stages.Print(*kernels);
+  std::printf("ours, whole chunks of 32 MiB, times one level of theirs:\n");
+  const double worst = PrintOurs(ours, runs, one);
+  std::printf("all levels against their three levels side by side: %.1f times\n", worst / three);
+  return Report({.name = "encode_bench",
+                 .group = "codec",
+                 .ours = worst,
+                 .theirs = one,
+                 .unit = "G values/s, one core, all levels against one level of a torchac-style "
+                         "coder",
+                 .ratio = worst / one,
+                 .bar = kBar,
+                 .command = CommandLine(argc, argv)},
+                json);
+}
