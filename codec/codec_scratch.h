@@ -26,6 +26,9 @@ struct CodecScratch {
   std::vector<std::byte> values;
   std::vector<std::byte> predicted;
   std::array<std::vector<std::byte>, kLevelCount> levels;
+  // Rows of RotaryAngles for the object that is being encoded, of so many dims; 0: none yet.
+  std::vector<float> object_turns;
+  std::size_t object_turn_dims = 0;
 };
 
 }  // namespace kdn::codec

@@ -156,7 +156,10 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
                            CodecScratch& scratch) {
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
-  FillTurns(context, turning, tile.first_position, shape.tokens, scratch.turns);
+  if (turning.dims != 0 && scratch.object_turn_dims != turning.dims) {
+    FillTurns(context, turning, tile.first_position, shape.tokens, scratch.object_turns);
+    scratch.object_turn_dims = turning.dims;
+  }
   std::vector<StripCoding> codings;
   if (context.profile != nullptr) codings = ProfileCodings(context, tile);
   std::size_t count = 0;
@@ -169,14 +172,14 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
   scratch.codes.resize(shape.strip_values());
   const auto row_bytes = static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype));
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    ReadStrip(context, tile, turning, memory, s, scratch.turns, scratch.values.data(),
+    ReadStrip(context, tile, turning, memory, s, scratch.object_turns, scratch.values.data(),
               scratch.floats.data());
     nested.Add(scratch.floats.data(), scratch.codes.data());
     if (!levels.Has(Level::kExact)) continue;
     // What a decoder of fine will have.
     context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
         SynthesisOf(nested.ProfileOf(s), turning), scratch.codes.data(), shape.head_size,
-        nested.ExponentsOf(s), scratch.turns.data(), shape.tokens, scratch.predicted.data(),
+        nested.ExponentsOf(s), scratch.object_turns.data(), shape.tokens, scratch.predicted.data(),
         row_bytes);
     residual.Add(scratch.predicted, scratch.values);
   }

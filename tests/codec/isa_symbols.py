@@ -11,7 +11,10 @@ import sys
 MAY_DEFINE = {
     "avx2.cc.o": {"kdn::codec::kAvx2Kernels"},
     "avx512.cc.o": {"kdn::codec::kAvx512Kernels"},
+    "avx2_encode.cc.o": {"kdn::codec::kAvx2Encode"},
+    "avx512_encode.cc.o": {"kdn::codec::kAvx512Encode"},
     "avx512_rans_encode.cc.o": {"kdn::codec::avx512::RansEncodeWide"},
+    "avx512_residual.cc.o": {"kdn::codec::avx512::SpreadsBf16", "kdn::codec::avx512::ResidualBf16"},
 }
 
 
