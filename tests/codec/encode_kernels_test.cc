@@ -333,22 +333,24 @@ TEST_P(EachEncode, ResidualsAreWhatScalarSays) {
   EXPECT_GT(bits, 1000U);
 }
 
-// Differences of one size: means of squares that lie on, just below and just above powers of two,
-// where the exponent is rounded, down to what a float does not hold.
+// Differences of one size, in all tokens or in one: means of squares that lie on, just below and
+// just above powers of two, where the exponent is rounded, down to what a float does not hold.
 TEST_P(EachEncode, SpreadsRoundWhereScalarRoundsThem) {
   constexpr std::size_t kChannels = 64;
   for (int exponent = -125; exponent < 120; ++exponent) {
-    for (const std::size_t tokens : {1U, 2U, 3U, 16U}) {
-      std::vector<std::byte> actual(2 * tokens * kChannels);
-      std::vector<std::byte> predicted(actual.size());
-      for (std::size_t i = 0; i < tokens * kChannels; ++i) {
-        const float x = std::ldexp(1.0F + static_cast<float>(i % kChannels) / 64.0F, exponent);
-        const std::uint16_t word = Bf16Number::FromFloat(i / kChannels % 2 == 0 ? x : -x);
-        std::memcpy(actual.data() + 2 * i, &word, 2);
+    for (const std::size_t tokens : {1U, 2U, 3U, 8U, 16U}) {
+      for (const std::size_t off : {std::size_t{1}, tokens}) {
+        std::vector<std::byte> actual(2 * tokens * kChannels);
+        std::vector<std::byte> predicted(actual.size());
+        for (std::size_t i = 0; i < off * kChannels; ++i) {
+          const float x = std::ldexp(1.0F + static_cast<float>(i % kChannels) / 64.0F, exponent);
+          const std::uint16_t word = Bf16Number::FromFloat(i / kChannels % 2 == 0 ? x : -x);
+          std::memcpy(actual.data() + 2 * i, &word, 2);
+        }
+        const auto want = RunResidual(kScalarEncode, DType::kBf16, kChannels, predicted, actual);
+        const auto got = RunResidual(kernels(), DType::kBf16, kChannels, predicted, actual);
+        ASSERT_EQ(want.spreads, got.spreads) << exponent << ", " << off << " of " << tokens;
       }
-      const auto want = RunResidual(kScalarEncode, DType::kBf16, kChannels, predicted, actual);
-      const auto got = RunResidual(kernels(), DType::kBf16, kChannels, predicted, actual);
-      ASSERT_EQ(want.spreads, got.spreads) << exponent << ", " << tokens;
     }
   }
 }

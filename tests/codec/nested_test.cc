@@ -176,5 +176,24 @@ TEST(Nested, EveryKernelTableGivesTheSameBits) {
   }
 }
 
+TEST(Nested, EveryKernelTableWritesTheSameTiles) {
+  for (const std::uint32_t head_size : {32U, 48U, 128U, 192U}) {
+    for (const std::uint32_t tokens : {1U, 7U, 257U}) {
+      const TileShape shape = Shape(tokens, head_size);
+      std::vector<float> values = Gaussian(shape, head_size + tokens);
+      for (std::size_t c = 0; c < head_size; ++c) values[c] *= 1000.0F;  // a token far outside
+      const Tiles want = EncodeAlone(shape, values);
+      OwnCodings own;
+      MeasureCodings(shape, values, own);
+      for (const Kernels* kernels : SupportedKernels()) {
+        Tiles got;
+        NestedScratch scratch;
+        EncodeNested(shape, values, CodingsOf(own), true, kLossyLevels, *kernels, got, scratch);
+        EXPECT_EQ(got, want) << kernels->name << ", " << head_size << " channels, " << tokens;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kdn::codec
