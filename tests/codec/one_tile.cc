@@ -138,7 +138,8 @@ SymbolTable MadeTable(SeededRandom& random) {
   return table;
 }
 
-StripProfile MadeStrip(std::size_t channels, std::size_t tables, SeededRandom& random) {
+StripProfile MadeStrip(std::size_t channels, std::size_t tables, std::uint64_t first_planes,
+                       SeededRandom& random) {
   StripProfile strip;
   for (std::size_t left = channels; left > 0;) {
     ComponentClass one;
@@ -146,7 +147,9 @@ StripProfile MadeStrip(std::size_t channels, std::size_t tables, SeededRandom& r
                                            (1 + random.Next() % (left / kClassWidthUnit)));
     // The first class has symbols in draft, so that there is something to decode.
     one.start = static_cast<std::uint8_t>(left == channels ? 0 : random.Next() % 4);
-    one.planes = static_cast<std::uint8_t>(one.start == kLossyLevels ? 0 : random.Next() % 3);
+    one.planes = static_cast<std::uint8_t>(left == channels            ? first_planes
+                                           : one.start == kLossyLevels ? 0
+                                                                       : random.Next() % 4);
     one.table = static_cast<std::uint16_t>(random.Next() % tables);
     left -= one.width;
     strip.classes.push_back(one);
@@ -189,7 +192,7 @@ Profile MadeProfile(const ModelSpec& spec, std::uint64_t seed) {
     for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
       const std::size_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
       for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
-        parts.strips.push_back(MadeStrip(channels, tables, random));
+        parts.strips.push_back(MadeStrip(channels, tables, seed % 4, random));
       }
     }
   }

@@ -68,7 +68,10 @@ bool WriteSeed(const std::string& folder, const Seed& seed) {
   const LevelTiles tiles = one.Encode(kScalarKernels, input.profile == 0 ? nullptr : &profile,
                                       kdn::Level::kExact, input.exact);
   input.levels.assign(tiles.begin(), tiles.end());
-  const bool decodes = Write(folder + "codec_levels/" + seed.name, WriteTileInput(input));
+  bool decodes = Write(folder + "codec_levels/" + seed.name, WriteTileInput(input));
+  // Exact of so few values is raw and looks at no other level.
+  input.levels.pop_back();
+  decodes = Write(folder + "codec_levels/" + seed.name + "_fine", WriteTileInput(input)) && decodes;
   // Values of all four levels, the first three of which are said to have no bytes.
   input.levels = {{}, {}, {}, values};
   return Write(folder + "codec_levels_round_trip/" + seed.name, WriteTileInput(input)) && decodes;
