@@ -32,11 +32,16 @@ struct NodeConfig {
   std::string policy = "leaf_lru";
 
   std::string transport = "tcp";
+  std::int64_t connection_mbit_max = 0;
   std::int64_t forward_timeout_ms = 1000;
   std::string log_level = "info";
 
   [[nodiscard]] bool HasDisk() const { return write_mode != "dram_only"; }
   [[nodiscard]] storage::WriteMode WriteModeOf() const;
+  // connection_mbit_max in bytes a second.
+  [[nodiscard]] std::uint64_t ConnectionBytesMax() const {
+    return static_cast<std::uint64_t>(connection_mbit_max) * 125'000;
+  }
 };
 
 // Describes `config`, which outlives the table.

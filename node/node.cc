@@ -94,8 +94,11 @@ Status Node::LearnWhoWeAre(const std::stop_token& stop) {
 
 Status Node::OpenShards() {
   if (domain_ == nullptr) {
-    auto domain = transport::OpenDomain({.kind = config_.transport, .insecure = config_.insecure},
-                                        environment_.clock, environment_.random, environment_.log);
+    const transport::Options options{.kind = config_.transport,
+                                     .insecure = config_.insecure,
+                                     .connection_rate_max = config_.ConnectionBytesMax()};
+    auto domain =
+        transport::OpenDomain(options, environment_.clock, environment_.random, environment_.log);
     if (!domain) return domain.error();
     own_domain_ = *std::move(domain);
     domain_ = own_domain_.get();

@@ -213,6 +213,8 @@ struct Options {
   std::uint32_t connections_max = 4096;  // per server
   bool insecure = false;                 // allows plaintext off loopback
   std::string congestion_control{};      // of TCP; empty: the system's
+  // Of TCP: bytes a second that one connection sends at most, either side's own; 0: any number.
+  std::uint64_t connection_rate_max = 0;
 };
 
 // What Options::kind may be in this build.

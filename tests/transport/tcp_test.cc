@@ -345,6 +345,34 @@ TEST(Tcp, AVanishedMachineIsNoticedInSeconds) {
   EXPECT_LE(ms, 20'000);
 }
 
+std::uint64_t RateOf(int fd) {
+  std::uint64_t bytes = 0;
+  socklen_t size = sizeof(bytes);
+  EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes, &size), 0);
+  return bytes;
+}
+
+TEST(Tcp, BothSidesOfAConnectionArePacedIfSaidSo) {
+  for (const std::uint64_t rate : {std::uint64_t{0}, std::uint64_t{1'250'000'000}}) {
+    World world("tcp", {.connections = 1, .connection_rate_max = rate});
+    TestAuthenticator authenticator;
+    TestService service;
+    ServerThread server(world.server_domain(), service, authenticator);
+    const Client client(*world.Connect(server.endpoint(), ClientIdentity()));
+    const std::vector<int> ours = SocketsTo(server.endpoint());
+    ASSERT_EQ(ours.size(), 1U);
+    const std::vector<int> theirs = SocketsTo(tcp::LocalAddress(ours[0]).ToString());
+    ASSERT_EQ(theirs.size(), 1U);
+    for (const int fd : {ours[0], theirs[0]}) {
+      if (rate == 0) {
+        EXPECT_EQ(RateOf(fd), ~std::uint64_t{0});
+      } else {
+        EXPECT_EQ(RateOf(fd), rate);
+      }
+    }
+  }
+}
+
 TEST(Tcp, NobodyThereIsUnavailable) {
   World world("tcp");
   const std::string endpoint = RawListener().endpoint();

@@ -112,6 +112,9 @@ Status Tune(int fd, const SocketOptions& options) {
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  if (options.rate_max > 0 && !SetOption(fd, SOL_SOCKET, SO_MAX_PACING_RATE, options.rate_max)) {
+    return Status(Code::kUnavailable, "a connection's rate cannot be bounded: " + ErrnoText());
+  }
   if (options.congestion_control.empty()) return Status();
   const std::string& name = options.congestion_control;
   if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),

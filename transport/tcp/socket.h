@@ -34,6 +34,7 @@ struct Address {
 
 struct SocketOptions {
   std::string congestion_control;  // empty: the system's
+  std::uint64_t rate_max = 0;      // bytes a second that are sent at most; 0: any number
 };
 
 // A connected socket, non-blocking and tuned. kUnavailable if there is none by `deadline`.

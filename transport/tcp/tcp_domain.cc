@@ -106,7 +106,7 @@ Result<std::unique_ptr<Channel>> TcpDomain::Connect(std::string_view endpoint,
   if (identity.scheme == HelloScheme::kNone && !address.IsLoopback()) {
     return Error(Code::kFailedPrecondition, "scheme none is for loopback only");
   }
-  const SocketOptions socket_options{options_.congestion_control};
+  const SocketOptions socket_options{options_.congestion_control, options_.connection_rate_max};
   std::vector<Fd> sockets;
   for (std::uint32_t i = 0; i < options_.connections; ++i) {
     KDN_ASSIGN_OR_RETURN(Fd fd, Dial(address, socket_options, clock_, deadline));
@@ -130,7 +130,7 @@ Result<std::unique_ptr<Server>> TcpDomain::Listen(std::string_view endpoint,
   KDN_ASSIGN_OR_RETURN(Fd listener, ListenOn(address));
   ServerSetup setup;
   setup.policy = {cluster, self, &authenticator, 0};
-  setup.socket_options = {options_.congestion_control};
+  setup.socket_options = {options_.congestion_control, options_.connection_rate_max};
   setup.connections_max = options_.connections_max;
   setup.service = &service;
   setup.clock = &clock_;
