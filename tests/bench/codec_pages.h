@@ -26,14 +26,15 @@ using codec::PagedKv;
 inline constexpr std::uint32_t kChunkTokens = 256;
 inline constexpr std::uint32_t kBlockTokens = 16;
 
-// One chunk of Llama-3.1-8B's shape and an engine's pages for it: per layer [block, K|V, slot,
+// Some chunks of Llama-3.1-8B's shape and an engine's pages for them: per layer [block, K|V, slot,
 // head, dim], as vLLM with FlashInfer lays them out.
 class Pages {
  public:
-  explicit Pages(const ModelSpec& spec) : group_(spec.groups[0]) {
+  explicit Pages(const ModelSpec& spec, std::uint32_t chunks = 1) : group_(spec.groups[0]) {
+    const std::uint32_t block_count = chunks * (kChunkTokens / kBlockTokens);
     const std::size_t row = 2 * std::size_t{group_.kv_heads} * group_.k_head_size;
     const std::size_t plane = kBlockTokens * row;
-    const std::size_t layer = 2 * plane * (kChunkTokens / kBlockTokens);
+    const std::size_t layer = 2 * plane * block_count;
     bytes_.resize(layer * group_.layers.size());
     for (std::size_t p = 0; p < 2; ++p) {
       for (std::size_t l = 0; l < group_.layers.size(); ++l) {
@@ -46,10 +47,10 @@ class Pages {
                          .dim_stride = 2};
     }
     pool_.block_tokens = kBlockTokens;
-    pool_.block_count = kChunkTokens / kBlockTokens;
+    pool_.block_count = block_count;
     pool_.head_count = group_.kv_heads;
     // Blocks in no order, as an allocator leaves them.
-    for (std::uint32_t b = 0; b < pool_.block_count; ++b) table_.push_back(b * 7 % 16);
+    for (std::uint32_t b = 0; b < block_count; ++b) table_.push_back(b / 16 * 16 + b * 7 % 16);
     table_span_ = table_;
   }
   Pages(const Pages&) = delete;
