@@ -15,20 +15,27 @@
 
 namespace kdn::codec {
 
+// Cosines and sines of consecutive positions, kept for the next tile of the chunk.
+struct Turns {
+  std::vector<double> frequencies;
+  std::uint64_t first = 0;
+  std::vector<float> rows;
+};
+
 struct CodecScratch {
   std::vector<std::byte> bytes;
   // Of the lossy levels.
   NestedScratch nested;
   ResidualScratch residual;
   std::vector<float> floats;
-  std::vector<float> turns;
+  Turns turns;
   std::vector<std::int8_t> codes;
+  std::vector<std::ptrdiff_t> rows;  // of each token
   std::vector<std::byte> values;
   std::vector<std::byte> predicted;
   std::array<std::vector<std::byte>, kLevelCount> levels;
   // Rows of RotaryAngles for the object that is being encoded, of so many dims; 0: none yet.
-  std::vector<float> object_turns;
-  std::size_t object_turn_dims = 0;
+  Turns object_turns;
 };
 
 }  // namespace kdn::codec

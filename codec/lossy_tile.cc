@@ -67,9 +67,17 @@ void Turn(const Turning& turning, const float* row, float sine_sign, float* x) {
 }
 
 void FillTurns(const LossyContext& context, const Turning& turning, std::uint64_t first,
-               std::size_t tokens, std::vector<float>& turns) {
-  turns.resize(turning.dims * tokens);
-  if (turning.pairs != RotaryPairs::kNone) context.angles->FillRows(first, tokens, turns.data());
+               std::size_t tokens, Turns& turns) {
+  const std::size_t count = turning.dims * tokens;
+  if (count == 0) return;
+  const std::vector<double>& frequencies = context.angles->frequencies();
+  if (turns.first == first && turns.rows.size() == count && turns.frequencies == frequencies) {
+    return;
+  }
+  turns.frequencies = frequencies;
+  turns.first = first;
+  turns.rows.resize(count);
+  context.angles->FillRows(first, tokens, turns.rows.data());
 }
 
 std::vector<StripCoding> ProfileCodings(const LossyContext& context, const LossyTile& tile) {
@@ -83,70 +91,87 @@ std::vector<StripCoding> ProfileCodings(const LossyContext& context, const Lossy
   return codings;
 }
 
-Synthesis SynthesisOf(const StripProfile& strip, const Turning& turning) {
-  return {.channels = strip.mean.size(),
-          .order = strip.order.empty() ? nullptr : strip.order.data(),
-          .block = strip.block,
-          .matrix = strip.matrix.data(),
-          .tiled = strip.tiled.data(),
-          .row_sums = strip.row_sums.data(),
-          .mean = strip.mean.data(),
-          .scale = strip.scale.data(),
+Synthesis SynthesisOf(const StripProfile& profile, std::size_t level, const Turning& turning) {
+  const StripProfile::LiveColumns& live = profile.live[level];
+  return {.channels = profile.mean.size(),
+          .order = profile.order.empty() ? nullptr : profile.order.data(),
+          .block = profile.block,
+          .matrix = profile.matrix.data(),
+          .tiled = profile.tiled.data(),
+          .tiled_order = profile.tiled_order.empty() ? nullptr : profile.tiled_order.data(),
+          .columns = live.columns.data(),
+          .row_sums = live.row_sums.data(),
+          .mean = profile.mean.data(),
+          .scale = profile.scale.data(),
           .pairs = turning.pairs,
           .rotary_dims = turning.dims};
 }
 
-// A strip whose symbols were decoded, to value order.
-void SynthesiseStrip(const LossyContext& context, const LossyTile& tile, const Turning& turning,
-                     const NestedDecoder& decoder, std::size_t strip, CodecScratch& scratch,
-                     std::byte* values) {
-  const TileShape& shape = tile.place.shape;
-  scratch.codes.resize(shape.strip_values());
-  decoder.FillCodes(strip, scratch.codes.data());
-  context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
-      SynthesisOf(decoder.ProfileOf(strip), turning), scratch.codes.data(), shape.head_size,
-      decoder.Exponents(strip), scratch.turns.data(), shape.tokens, values,
-      static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype)));
+// Codes of so many tokens stay in the first cache.
+constexpr std::size_t kTokensAtOnce = 64;
+
+// Where a strip's values go: token t's to first + rows[t].
+struct StripTarget {
+  std::byte* first;
+  std::span<const std::ptrdiff_t> rows;
+  bool stream = false;  // they are not read again soon
+};
+
+// A strip whose symbols were decoded.
+void SynthesiseStrip(const LossyContext& context, const TileShape& shape, const Turning& turning,
+                     const NestedDecoder& decoder, std::size_t strip, const StripTarget& to,
+                     CodecScratch& scratch) {
+  scratch.codes.resize(kTokensAtOnce * shape.head_size);
+  Synthesis synthesis = SynthesisOf(decoder.ProfileOf(strip), decoder.level(), turning);
+  synthesis.stream = to.stream;
+  const std::uint8_t* exponents = decoder.Exponents(strip);
+  for (std::size_t t = 0; t < to.rows.size(); t += kTokensAtOnce) {
+    const CodeRows codes{.codes = scratch.codes.data(),
+                         .stride = shape.head_size,
+                         .exponents = exponents == nullptr ? nullptr : exponents + t,
+                         .turns = scratch.turns.rows.data() + t * turning.dims,
+                         .tokens = std::min(kTokensAtOnce, to.rows.size() - t)};
+    decoder.FillCodes(strip, t, codes.tokens, scratch.codes.data());
+    context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](synthesis, codes, to.first,
+                                                                      to.rows.data() + t);
+  }
+}
+
+// Rows of values in value order.
+void FillDenseRows(const TileShape& shape, std::vector<std::ptrdiff_t>& rows) {
+  rows.resize(shape.tokens);
+  const auto row_bytes = static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype));
+  for (std::size_t t = 0; t < rows.size(); ++t)
+    rows[t] = static_cast<std::ptrdiff_t>(t) * row_bytes;
+}
+
+// Rows of the engine's memory, seen from a strip's head; the same for all strips of a tile.
+void FillPagedRows(StripRows strip, std::vector<std::ptrdiff_t>& rows) {
+  rows.clear();
+  RowRun run;
+  while (strip.Next(run)) {
+    for (std::size_t r = 0; r < run.rows; ++r, run.first += strip.map().slot_stride) {
+      rows.push_back(run.first - strip.head());
+    }
+  }
 }
 
 Status DoesNotDecode() {
   return Status(Code::kDataLoss, "a tile does not decode");
 }
 
-// The same, straight into the engine's rows. Requires: dims that are neighbours.
-void SynthesiseRows(const LossyContext& context, const LossyTile& tile, const Turning& turning,
-                    const NestedDecoder& decoder, std::size_t strip, StripRows rows,
-                    CodecScratch& scratch) {
-  const TileShape& shape = tile.place.shape;
-  scratch.codes.resize(shape.strip_values());
-  decoder.FillCodes(strip, scratch.codes.data());
-  const Synthesis synthesis = SynthesisOf(decoder.ProfileOf(strip), turning);
-  const auto synthesise = context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)];
-  const std::uint8_t* exponents = decoder.Exponents(strip);
-  const std::int8_t* codes = scratch.codes.data();
-  const float* turns = scratch.turns.data();
-  RowRun run;
-  while (rows.Next(run)) {
-    synthesise(synthesis, codes, shape.head_size, exponents, turns, run.rows, run.first,
-               rows.map().slot_stride);
-    codes += run.rows * shape.head_size;
-    turns += run.rows * turning.dims;
-    if (exponents != nullptr) exponents += run.rows;
-  }
-}
-
 // A strip's own bits into `values`, its floats, freed of their position, into `floats`. Requires:
 // FillTurns().
 void ReadStrip(const LossyContext& context, const LossyTile& tile, const Turning& turning,
-               const TileMemory& memory, std::size_t strip, const std::vector<float>& turns,
-               std::byte* values, float* floats) {
+               const TileMemory& memory, std::size_t strip, const Turns& turns, std::byte* values,
+               float* floats) {
   const TileShape& shape = tile.place.shape;
   GatherValues(memory.format(), memory.Rows(strip), values);
   const Reading reading{
       .channels = shape.head_size, .pairs = turning.pairs, .rotary_dims = turning.dims};
   context.kernels.encode->read[static_cast<std::size_t>(shape.dtype)](
       reading, values, static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype)),
-      turns.data(), shape.tokens, floats);
+      turns.rows.data(), shape.tokens, floats);
 }
 
 }  // namespace
@@ -156,10 +181,7 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
                            CodecScratch& scratch) {
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
-  if (turning.dims != 0 && scratch.object_turn_dims != turning.dims) {
-    FillTurns(context, turning, tile.first_position, shape.tokens, scratch.object_turns);
-    scratch.object_turn_dims = turning.dims;
-  }
+  FillTurns(context, turning, tile.first_position, shape.tokens, scratch.object_turns);
   std::vector<StripCoding> codings;
   if (context.profile != nullptr) codings = ProfileCodings(context, tile);
   std::size_t count = 0;
@@ -170,17 +192,21 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
   scratch.predicted.resize(shape.strip_bytes());
   scratch.floats.resize(shape.strip_values());
   scratch.codes.resize(shape.strip_values());
-  const auto row_bytes = static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype));
+  FillDenseRows(shape, scratch.rows);
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     ReadStrip(context, tile, turning, memory, s, scratch.object_turns, scratch.values.data(),
               scratch.floats.data());
     nested.Add(scratch.floats.data(), scratch.codes.data());
     if (!levels.Has(Level::kExact)) continue;
     // What a decoder of fine will have.
+    const CodeRows codes{.codes = scratch.codes.data(),
+                         .stride = shape.head_size,
+                         .exponents = nested.ExponentsOf(s),
+                         .turns = scratch.object_turns.rows.data(),
+                         .tokens = shape.tokens};
     context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
-        SynthesisOf(nested.ProfileOf(s), turning), scratch.codes.data(), shape.head_size,
-        nested.ExponentsOf(s), scratch.object_turns.data(), shape.tokens, scratch.predicted.data(),
-        row_bytes);
+        SynthesisOf(nested.ProfileOf(s), count - 1, turning), codes, scratch.predicted.data(),
+        scratch.rows.data());
     residual.Add(scratch.predicted, scratch.values);
   }
   nested.Finish(std::span(bytes).first(count));
@@ -220,21 +246,24 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
   std::vector<std::uint8_t> wanted(shape.strips());
   for (std::size_t s = 0; s < wanted.size(); ++s) wanted[s] = memory.Holds(s) ? 1 : 0;
   if (!raw && !decoder.DecodeSymbols(wanted)) return DoesNotDecode();
-  const bool dense = memory
-                         .Rows(static_cast<std::size_t>(std::find(wanted.begin(), wanted.end(), 1) -
-                                                        wanted.begin()))
-                         .map()
-                         .dim_stride == static_cast<std::ptrdiff_t>(DTypeBytes(shape.dtype));
+  const auto first =
+      static_cast<std::size_t>(std::find(wanted.begin(), wanted.end(), 1) - wanted.begin());
+  const bool dense =
+      memory.Rows(first).map().dim_stride == static_cast<std::ptrdiff_t>(DTypeBytes(shape.dtype));
   if (!exact && dense) {
     // Nothing has been written yet and nothing can fail from here on.
+    FillPagedRows(memory.Rows(first), scratch.rows);
     for (std::size_t s = 0; s < shape.strips(); ++s) {
       if (wanted[s] == 0) continue;
-      SynthesiseRows(context, tile, turning, decoder, s, memory.Rows(s), scratch);
+      const StripTarget to{memory.Rows(s).head(), scratch.rows, true};
+      SynthesiseStrip(context, shape, turning, decoder, s, to, scratch);
     }
+    context.kernels.stream_fence();
     return Status();
   }
   // Values wait in scratch until every strip is known to decode.
   scratch.values.resize(shape.raw_bytes());
+  FillDenseRows(shape, scratch.rows);
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     if (wanted[s] == 0) continue;
     const auto values =
@@ -244,15 +273,24 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
           tiles.back().bytes.subspan(s * shape.strip_bytes(), shape.strip_bytes());
       std::copy(strip.begin(), strip.end(), values.begin());
     } else {
-      SynthesiseStrip(context, tile, turning, decoder, s, scratch, values.data());
+      SynthesiseStrip(context, shape, turning, decoder, s, {values.data(), scratch.rows}, scratch);
       if (exact && !residual.DecodeStrip(s, values)) return DoesNotDecode();
     }
     if (exact && moved != 0) TurnValues(context, tile, moved, values);
   }
+  FillPagedRows(memory.Rows(first), scratch.rows);
+  const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     if (wanted[s] == 0) continue;
-    ScatterValues(memory.format(), scratch.values.data() + s * shape.strip_bytes(), memory.Rows(s));
+    const std::byte* values = scratch.values.data() + s * shape.strip_bytes();
+    if (dense) {
+      context.kernels.stream_rows(values, row_bytes, scratch.rows.size(), memory.Rows(s).head(),
+                                  scratch.rows.data());
+    } else {
+      ScatterValues(memory.format(), values, memory.Rows(s));
+    }
   }
+  context.kernels.stream_fence();
   return Status();
 }
 
@@ -260,7 +298,7 @@ void ReadUnturned(const LossyContext& context, const LossyTile& tile, const Tile
                   std::vector<float>& values) {
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
-  std::vector<float> turns;
+  Turns turns;
   FillTurns(context, turning, tile.first_position, shape.tokens, turns);
   std::vector<std::byte> words(shape.strip_bytes());
   values.resize(shape.values());
@@ -275,13 +313,13 @@ void TurnValues(const LossyContext& context, const LossyTile& tile, std::int64_t
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
   if (turning.pairs == RotaryPairs::kNone) return;
-  std::vector<float> turns;
+  Turns turns;
   FillTurns(context, turning, static_cast<std::uint64_t>(moved < 0 ? -moved : moved), 1, turns);
   std::vector<float> row(shape.head_size);
   const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
   for (std::size_t at = 0; at + row_bytes <= values.size(); at += row_bytes) {
     kToFloats[static_cast<std::size_t>(shape.dtype)](values.data() + at, row.size(), row.data());
-    Turn(turning, turns.data(), moved < 0 ? -1.0F : 1.0F, row.data());
+    Turn(turning, turns.rows.data(), moved < 0 ? -1.0F : 1.0F, row.data());
     kFromFloats[static_cast<std::size_t>(shape.dtype)](row.data(), row.size(), values.data() + at);
   }
 }

@@ -38,7 +38,7 @@ struct LossyTile {
 
 // Appends the tile of each of the levels to bytes[level] and says by what scheme exact is there.
 // `levels`: draft and what follows it without a gap. Requires: a profile that is
-// FinishForEncoding(); scratch.object_turn_dims 0 before the first tile of an object.
+// FinishForEncoding().
 using LevelTiles = std::array<std::vector<std::byte>, kLevelCount>;
 TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
                            const TileMemory& memory, LevelSet levels, LevelTiles& bytes,

@@ -111,13 +111,16 @@ class NestedDecoder {
   [[nodiscard]] bool Open(ConstBytes tile);
   // Decodes the symbols of the strips s with wanted[s] != 0; false if some do not decode.
   [[nodiscard]] bool DecodeSymbols(std::span<const std::uint8_t> wanted);
-  // Codes of a strip whose symbols were decoded, [token][channel], and its tokens' exponents (null:
-  // all 0).
-  void FillCodes(std::size_t strip, std::int8_t* codes) const;
+  // Codes of some tokens of a strip whose symbols were decoded, [token][channel]. Requires: `first`
+  // is a multiple of 4.
+  void FillCodes(std::size_t strip, std::size_t first, std::size_t tokens,
+                 std::int8_t* codes) const;
+  // Of all tokens of the strip; null: all 0.
   [[nodiscard]] const std::uint8_t* Exponents(std::size_t strip) const;
   [[nodiscard]] const StripProfile& ProfileOf(std::size_t strip) const {
     return *codings_[strip].profile;
   }
+  [[nodiscard]] std::size_t level() const { return open_ - 1; }  // of the last tile opened
 
  private:
   struct LevelView {

@@ -151,9 +151,8 @@ void NestedDecoder::AddBlocks(std::size_t strip) {
   }
 }
 
-void NestedDecoder::FillCodes(std::size_t strip, std::int8_t* codes) const {
-  const auto& classes = codings_[strip].profile->classes;
-  const auto level = static_cast<unsigned>(open_ - 1);
+void NestedDecoder::FillCodes(std::size_t strip, std::size_t first, std::size_t tokens,
+                              std::int8_t* codes) const {
   std::array<const std::byte*, kLossyLevels> at{};
   std::array<const std::uint16_t*, kLossyLevels> words{};
   for (std::size_t l = 0; l < open_; ++l) {
@@ -161,12 +160,11 @@ void NestedDecoder::FillCodes(std::size_t strip, std::int8_t* codes) const {
     words[l] = levels_[l].words.data() + levels_[l].first_word[strip];
   }
   const std::uint8_t* symbols = scratch_.symbols.data() + strip * shape_.strip_values();
-  std::size_t first = 0;
-  for (const ComponentClass& one : classes) {
+  for (const ComponentClass& one : codings_[strip].profile->classes) {
     const std::size_t count = std::size_t{shape_.tokens} * one.width;
     ClassCodes run;
     run.width = one.width;
-    run.symbols = symbols;
+    run.symbols = symbols + first * one.width;
     symbols += count;
     for (std::size_t l = one.start; l < open_; ++l) {
       if (BeginsAt(one, l)) {
@@ -174,21 +172,21 @@ void NestedDecoder::FillCodes(std::size_t strip, std::int8_t* codes) const {
         for (std::size_t b = 0; b < cut.count(); ++b) at[l] += BlockBytes(*words[l]++);
       }
       for (std::size_t p = 0; p < PlanesIn(one, l); ++p) {
-        run.plane[run.planes++] = at[l];
+        run.plane[run.planes++] = at[l] + first * one.width / 8;
         at[l] += PlaneBytes(one, shape_.tokens);
       }
     }
-    if (one.start <= level) {
+    if (one.start <= level()) {
       const SymbolCoder& coder = codings_[strip].coders[one.table];
-      std::copy(coder.lut[level].begin(), coder.lut[level].end(), run.lut);
+      std::copy(coder.lut[level()].begin(), coder.lut[level()].end(), run.lut);
       run.plane_shift = one.BinShift() - 1;
-      kernels_.class_codes(run, shape_.tokens, codes + first, shape_.head_size);
+      kernels_.class_codes(run, tokens, codes, shape_.head_size);
     } else {
-      for (std::size_t t = 0; t < shape_.tokens; ++t) {
-        std::fill_n(codes + t * shape_.head_size + first, one.width, std::int8_t{0});
+      for (std::size_t t = 0; t < tokens; ++t) {
+        std::fill_n(codes + t * shape_.head_size, one.width, std::int8_t{0});
       }
     }
-    first += one.width;
+    codes += one.width;
   }
 }
 

@@ -222,7 +222,6 @@ void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory
   const ObjectTag tag = TagOf(header);
   LevelTiles& bytes = scratch.levels;
   for (std::vector<std::byte>& level : bytes) level.clear();
-  scratch.object_turn_dims = 0;
   std::array<SegmentIndex, kLevelCount> indices;
   for (const PlannedTile& tile : plan.tiles) {
     std::array<std::size_t, kLevelCount> begin{};

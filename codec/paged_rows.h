@@ -40,6 +40,7 @@ class StripRows {
   bool Next(RowRun& run);
 
   [[nodiscard]] const PlaneMap& map() const { return map_; }
+  [[nodiscard]] std::byte* head() const { return head_; }
 
  private:
   const KvPool& pool_;

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
+#include "codec/rans_blocks.h"
 #include "codec/tile_plan.h"
 
 namespace kdn::codec {
@@ -190,14 +192,57 @@ Status CheckStrip(const StripProfile& strip, std::uint32_t head_size, std::size_
 void StripProfile::Finish() {
   if (block == 1) return;
   const std::size_t channels = mean.size();
-  row_sums.assign(channels, 0);
+  // Components that are coded first come first in their block, so that those of classes that have
+  // not begun at a level can be left out.
+  tiled_order = order;
+  tiled_order.resize(channels);
+  if (order.empty()) std::iota(tiled_order.begin(), tiled_order.end(), std::uint16_t{0});
+  std::vector<std::uint16_t> column(channels);  // of the matrix, within its block
+  for (std::size_t first = 0; first < channels; first += block) {
+    const auto begin = column.begin() + static_cast<std::ptrdiff_t>(first);
+    std::iota(begin, begin + block, std::uint16_t{0});
+    std::sort(begin, begin + block, [&](std::uint16_t i, std::uint16_t j) {
+      return tiled_order[first + i] < tiled_order[first + j];
+    });
+    const auto coded = tiled_order.begin() + static_cast<std::ptrdiff_t>(first);
+    std::sort(coded, coded + block);
+  }
   tiled.resize(matrix.size());
   std::size_t at = 0;
   for (std::size_t c = 0; c < channels; c += 16) {
+    const std::uint16_t* of_block = column.data() + c / block * block;
     for (std::size_t k = 0; k < block; k += 4) {
       for (std::size_t i = 0; i < 64; ++i, ++at) {
-        tiled[at] = matrix[(c + i / 4) * block + k + i % 4];
-        row_sums[c + i / 4] += tiled[at];
+        tiled[at] = matrix[(c + i / 4) * block + of_block[k + i % 4]];
+      }
+    }
+  }
+  live = {};
+  for (std::size_t level = 0; level < kLossyLevels; ++level) FindLiveColumns(level, column);
+}
+
+void StripProfile::FindLiveColumns(std::size_t level, std::span<const std::uint16_t> column) {
+  std::size_t end = 0;  // codes from here on are 0
+  std::size_t next = 0;
+  for (const ComponentClass& one : classes) {
+    next += one.width;
+    if (one.start <= level) end = next;
+  }
+  const std::size_t channels = mean.size();
+  LiveColumns& of_level = live[level];
+  // A finer level has all that a coarser one has.
+  if (level > 0) of_level = live[level - 1];
+  of_level.columns.resize(channels / block);
+  of_level.row_sums.resize(channels);
+  for (std::size_t first = 0; first < channels; first += block) {
+    const auto begin = tiled_order.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto alive = std::lower_bound(begin, begin + block, end) - begin;
+    std::uint16_t& columns = of_level.columns[first / block];
+    const std::size_t known = columns;
+    columns = static_cast<std::uint16_t>(RoundUp(static_cast<std::size_t>(alive), 4));
+    for (std::size_t c = first; c < first + block; ++c) {
+      for (std::size_t k = known; k < columns; ++k) {
+        of_level.row_sums[c] += matrix[c * block + column[first + k]];
       }
     }
   }

@@ -78,15 +78,24 @@ struct StripProfile {
   std::vector<float> mean;   // of each channel
   std::vector<float> scale;  // value of one code unit, of each channel
 
-  // Made from the above by Finish().
-  std::vector<std::int8_t> tiled;  // codec/kernels/kernels.h, Synthesis
-  std::vector<std::int32_t> row_sums;
+  // Made from the above by Finish(), for matrices: codec/kernels/kernels.h, Synthesis.
+  struct LiveColumns {
+    std::vector<std::uint16_t> columns;
+    std::vector<std::int32_t> row_sums;
+  };
+  std::vector<std::int8_t> tiled;
+  std::vector<std::uint16_t> tiled_order;
+  std::array<LiveColumns, kLossyLevels> live;  // of each level
   void Finish();
   // What leads back from values to codes, made by FinishForEncoding(): code = inverse · (x - mean),
   // block by block; for block 1 one number a channel. Blocks lie column by column, as
   // codec/kernels/encode_kernels.h, Analysis, has them. False if the matrix has no inverse.
   std::vector<float> inverse;
   bool FinishForEncoding();
+
+ private:
+  // `column`: of the matrix, within its block, for each column of `tiled`.
+  void FindLiveColumns(std::size_t level, std::span<const std::uint16_t> column);
 };
 
 // kDataLoss unless the strip is one that a decoder can use for `head_size` channels with `tables`.

@@ -10,80 +10,6 @@
 #include "codec/rans_model.h"
 
 namespace kdn::codec {
-namespace {
-
-// Reads zeros past the end and remembers it.
-class BitReader {
- public:
-  explicit BitReader(ConstBytes in) : in_(in) {}
-  std::uint32_t Take(unsigned count) {
-    while (held_ < count) {
-      const std::uint64_t byte = at_ < in_.size() ? static_cast<std::uint64_t>(in_[at_]) : 0;
-      ++at_;
-      waiting_ |= byte << held_;
-      held_ += 8;
-    }
-    const auto bits = static_cast<std::uint32_t>(waiting_ & ((std::uint64_t{1} << count) - 1));
-    waiting_ >>= count;
-    held_ -= count;
-    return bits;
-  }
-  // Whether what was taken was all there was, to the byte, and the rest of that byte is zero.
-  [[nodiscard]] bool Exact() const { return at_ == in_.size() && waiting_ == 0; }
-
- private:
-  ConstBytes in_;
-  std::size_t at_ = 0;
-  std::uint64_t waiting_ = 0;
-  unsigned held_ = 0;
-};
-
-template <class W>
-bool Correct(const TileShape& shape, const std::uint8_t* symbols, ConstBytes spreads,
-             ConstBytes bits, ConstBytes escapes, std::byte* values) {
-  using Word = typename W::Word;
-  BitReader bit_reader(bits);
-  ByteReader escape_reader(escapes);
-  for (std::size_t i = 0; i < shape.strip_values(); ++i) {
-    const auto p = LoadWord<Word>(values, i);
-    Word a;
-    if (symbols[i] == kResidualEscape) {
-      a = escape_reader.Integer<Word>();
-    } else {
-      const auto spread = static_cast<std::int8_t>(spreads[i % shape.head_size]);
-      const unsigned shift = W::ShiftOf(p, spread);
-      const auto symbol = static_cast<std::uint32_t>(int{symbols[i]} - kResidualZero);
-      a = W::Unorder(static_cast<Word>(W::Order(p) + (symbol << shift) + bit_reader.Take(shift)));
-    }
-    std::memcpy(values + i * sizeof(Word), &a, sizeof(Word));
-  }
-  return bit_reader.Exact() && escape_reader.AtEnd();
-}
-
-template <template <class> class Do, class... Args>
-auto ForType(DType dtype, Args&&... args) {
-  switch (dtype) {
-    case DType::kBf16:
-      return Do<Bf16Words>()(args...);
-    case DType::kFp16:
-      return Do<Fp16Words>()(args...);
-    case DType::kFp32:
-      return Do<Fp32Words>()(args...);
-    case DType::kFp8E4M3:
-      return Do<Fp8E4M3Words>()(args...);
-    case DType::kFp8E5M2:
-      break;
-  }
-  return Do<Fp8E5M2Words>()(args...);
-}
-
-template <class W>
-struct CorrectOf {
-  bool operator()(auto&... args) const { return Correct<W>(args...); }
-};
-
-}  // namespace
-
 ResidualEncoder::ResidualEncoder(const Kernels& kernels, const TileShape& shape,
                                  ResidualScratch& scratch)
     : kernels_(kernels), shape_(shape), scratch_(scratch) {
@@ -205,10 +131,16 @@ bool ResidualDecoder::DecodeStrip(std::size_t strip, MutableBytes values) {
     at += BlockBytes(words);
   }
   if (!kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size())) return false;
-  const std::uint8_t* symbols = scratch_.symbols.data();
-  std::byte* out = values.data();
-  return ForType<CorrectOf>(shape_.dtype, shape_, symbols, view.spreads, view.bits, view.escapes,
-                            out);
+  const Correction correction{.channels = shape_.head_size,
+                              .tokens = shape_.tokens,
+                              .spreads = reinterpret_cast<const std::int8_t*>(view.spreads.data()),
+                              .symbols = scratch_.symbols.data(),
+                              .bits = view.bits.data(),
+                              .bits_bytes = view.bits.size(),
+                              .escapes = view.escapes.data(),
+                              .escapes_bytes = view.escapes.size(),
+                              .readable_end = end_};
+  return kernels_.correct[static_cast<std::size_t>(shape_.dtype)](correction, values.data());
 }
 
 }  // namespace kdn::codec

@@ -2,9 +2,10 @@
 // another file shares: the linker keeps one copy of those, and it might keep the AVX2 one.
 #include <immintrin.h>
 
+#include "codec/kernels/avx2_nested.h"
+#include "codec/kernels/correct_one_by_one.h"
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
-#include "codec/kernels/synthesis.h"
 #include "codec/kernels/value_bits.h"
 
 namespace kdn::codec {
@@ -277,10 +278,13 @@ constinit const Kernels kAvx2Kernels{
     .unpack = Unpack,
     .rans_encode = RansEncode,
     .rans_decode = RansDecode,
-    .class_codes = CodesOneByOne,
-    .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
-                   SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
-                   SynthesiseOneByOne<Fp8E5M2Number>},
+    .class_codes = avx2::ClassCodesWide,
+    .synthesise = {avx2::SynthesiseBf16, avx2::SynthesiseFp16, avx2::SynthesiseFp32,
+                   avx2::SynthesiseFp8E4M3, avx2::SynthesiseFp8E5M2},
+    .correct = {CorrectOneByOne<Bf16Words>, CorrectOneByOne<Fp16Words>, CorrectOneByOne<Fp32Words>,
+                CorrectOneByOne<Fp8E4M3Words>, CorrectOneByOne<Fp8E5M2Words>},
+    .stream_rows = avx2::StreamRows,
+    .stream_fence = avx2::StreamFence,
     .encode = &kAvx2Encode,
 };
 

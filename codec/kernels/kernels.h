@@ -94,13 +94,46 @@ struct Synthesis {
   // block 1: no matrix, x[c] = mean[c] + scale[c] · 2^exponent · code.
   std::size_t block = 1;
   const std::int8_t* matrix = nullptr;
-  // The same for kernels that like it so: for every 16 rows and 4 columns 64 bytes, row by row.
+  // The same for kernels that like it so, unread with block 1. The columns of each block in another
+  // order, which tiled_order has instead of `order`; of block b only the first columns[b], a
+  // multiple of 4, meet codes that are not 0. For every 16 rows and 4 columns there are 64 bytes,
+  // row by row. row_sums: of each row, over those columns.
   const std::int8_t* tiled = nullptr;
-  const std::int32_t* row_sums = nullptr;  // of each row of the matrix
+  const std::uint16_t* tiled_order = nullptr;  // null: component k is code k
+  const std::uint16_t* columns = nullptr;
+  const std::int32_t* row_sums = nullptr;
   const float* mean = nullptr;
   const float* scale = nullptr;
   RotaryPairs pairs = RotaryPairs::kNone;
   std::size_t rotary_dims = 0;
+  // The rows are not read again soon: stores may go around the caches. They are in order for other
+  // threads after stream_fence().
+  bool stream = false;
+};
+
+// Codes of consecutive tokens. Row t: codes + t · stride, exponents[t] (null: 0), turns + t ·
+// rotary_dims (cosines, then sines of the pairs; unread without pairs).
+struct CodeRows {
+  const std::int8_t* codes = nullptr;
+  std::size_t stride = 0;
+  const std::uint8_t* exponents = nullptr;
+  const float* turns = nullptr;
+  std::size_t tokens = 0;
+};
+
+// From the predicted words of one strip, [token][channel], to the engine's: docs/codec.md, "Exact
+// on top of fine".
+inline constexpr std::size_t kCorrectionChannelsMax = 1024;
+struct Correction {
+  std::size_t channels = 0;  // a multiple of 16, at most kCorrectionChannelsMax
+  std::size_t tokens = 0;
+  const std::int8_t* spreads = nullptr;   // of each channel
+  const std::uint8_t* symbols = nullptr;  // of each value, below 64
+  const std::byte* bits = nullptr;        // below the symbols, one value after the other
+  std::size_t bits_bytes = 0;
+  const std::byte* escapes = nullptr;  // words
+  std::size_t escapes_bytes = 0;
+  const std::byte* readable_end = nullptr;  // memory may be read, not used, up to here from both
 };
 
 struct EncodeKernels;  // encode_kernels.h
@@ -139,13 +172,21 @@ struct Kernels {
   void (*class_codes)(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
                       std::size_t stride);
 
-  // Turns rows of codes into rows of values. Row t: codes + t · code_stride, exponents[t] (null:
-  // 0), turns + t · rotary_dims (cosines, then sines of the pairs; unread without pairs), values +
-  // t · value_stride bytes.
-  void (*synthesise[kKernelDTypes])(const Synthesis& synthesis, const std::int8_t* codes,
-                                    std::size_t code_stride, const std::uint8_t* exponents,
-                                    const float* turns, std::size_t tokens, std::byte* values,
-                                    std::ptrdiff_t value_stride);
+  // Turns rows of codes into rows of values, that of token t to values + rows[t].
+  void (*synthesise[kKernelDTypes])(const Synthesis& synthesis, const CodeRows& codes,
+                                    std::byte* values, const std::ptrdiff_t* rows);
+
+  // Corrects the words at `values`, which lie one after the other. False unless that takes all bits
+  // and escapes, those left over in the last byte being 0; the words are then unspecified.
+  bool (*correct[kKernelDTypes])(const Correction& correction, std::byte* values);
+
+  // Copies rows that lie one after the other to to + at[0], to + at[1], ... They are not read again
+  // soon: stores may go around the caches.
+  void (*stream_rows)(const std::byte* rows, std::size_t row_bytes, std::size_t count,
+                      std::byte* to, const std::ptrdiff_t* at);
+  // After the last stream_rows() or row with Synthesis::stream, on the thread that called it:
+  // then other threads see the rows in order.
+  void (*stream_fence)();
 
   // What else encoding needs.
   const EncodeKernels* encode;

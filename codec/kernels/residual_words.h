@@ -19,12 +19,18 @@ constexpr std::uint8_t kResidualEscape = 0;
 // A channel's spread is worth about this many bits of symbol.
 constexpr int kResidualBits = 3;
 
-template <class Number, unsigned kMantissa, unsigned kExponent>
+template <class FloatNumber, unsigned kMantissa, unsigned kExponent>
 struct Words {
+  using Number = FloatNumber;
   using Word = typename Number::Word;
   static constexpr unsigned kBits = 8 * sizeof(Word);
   static constexpr unsigned kMantissaBits = kMantissa;
   static constexpr Word kSign = static_cast<Word>(Word{1} << (kBits - 1));
+  static constexpr Word kAll = static_cast<Word>(~Word{0});
+  static constexpr Word kExponentMax = static_cast<Word>((Word{1} << kExponent) - 1);
+  // The shift of a prediction with exponent field 0: spread + kShiftBase.
+  static constexpr int kShiftBase =
+      (1 << (kExponent - 1)) - 1 + static_cast<int>(kMantissa) - kResidualBits;
 
   // The word's number in the order of values; the two zeros are neighbours.
   static Word Order(Word w) { return static_cast<Word>((w & kSign) != 0 ? ~w : w | kSign); }

@@ -2,6 +2,7 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/kernels/correct_one_by_one.h"
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/kernels/synthesis.h"
@@ -87,6 +88,10 @@ constinit const Kernels kScalarKernels{
     .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,
                    SynthesiseOneByOne<Fp8E5M2Number>},
+    .correct = {CorrectOneByOne<Bf16Words>, CorrectOneByOne<Fp16Words>, CorrectOneByOne<Fp32Words>,
+                CorrectOneByOne<Fp8E4M3Words>, CorrectOneByOne<Fp8E5M2Words>},
+    .stream_rows = StreamRowsOneByOne,
+    .stream_fence = NothingToFence,
     .encode = &kScalarEncode,
 };
 

@@ -72,27 +72,28 @@ inline void TurnRow(RotaryPairs pairs, std::size_t dims, const float* turns, flo
 }
 
 template <class Number>
-void SynthesiseOneByOne(const Synthesis& s, const std::int8_t* codes, std::size_t code_stride,
-                        const std::uint8_t* exponents, const float* turns, std::size_t tokens,
-                        std::byte* values, std::ptrdiff_t value_stride) {
+void SynthesiseOneByOne(const Synthesis& s, const CodeRows& in, std::byte* values,
+                        const std::ptrdiff_t* rows) {
   std::int32_t sums[kChannelsMax];
   float x[kChannelsMax];
-  for (std::size_t t = 0; t < tokens; ++t) {
-    SumRow(s, codes, sums);
-    const auto power = static_cast<float>(1U << (exponents == nullptr ? 0U : exponents[t] & 31U));
+  for (std::size_t t = 0; t < in.tokens; ++t) {
+    SumRow(s, in.codes + t * in.stride, sums);
+    const unsigned exponent = in.exponents == nullptr ? 0U : in.exponents[t] & 31U;
+    const auto power = static_cast<float>(1U << exponent);
     for (std::size_t c = 0; c < s.channels; ++c) {
       x[c] = s.mean[c] + (s.scale[c] * power) * static_cast<float>(sums[c]);
     }
-    if (s.pairs != RotaryPairs::kNone) TurnRow(s.pairs, s.rotary_dims, turns, x);
+    if (s.pairs != RotaryPairs::kNone) {
+      TurnRow(s.pairs, s.rotary_dims, in.turns + t * s.rotary_dims, x);
+    }
     for (std::size_t c = 0; c < s.channels; ++c) {
       const typename Number::Word word = Number::FromFloat(x[c]);
-      std::memcpy(values + c * sizeof(word), &word, sizeof(word));
+      std::memcpy(values + rows[t] + c * sizeof(word), &word, sizeof(word));
     }
-    codes += code_stride;
-    turns += s.rotary_dims;
-    values += value_stride;
   }
 }
+
+[[maybe_unused]] void NothingToFence() {}
 
 }  // namespace
 }  // namespace kdn::codec

@@ -35,10 +35,12 @@ class Pages {
     const std::size_t row = 2 * std::size_t{group_.kv_heads} * group_.k_head_size;
     const std::size_t plane = kBlockTokens * row;
     const std::size_t layer = 2 * plane * block_count;
-    bytes_.resize(layer * group_.layers.size());
+    // Engines' pages begin at cache lines; a vector's bytes need not.
+    bytes_.resize(layer * group_.layers.size() + kLine);
+    front_ = bytes_.data() + (kLine - reinterpret_cast<std::uintptr_t>(bytes_.data()) % kLine);
     for (std::size_t p = 0; p < 2; ++p) {
       for (std::size_t l = 0; l < group_.layers.size(); ++l) {
-        bases_[p].push_back(bytes_.data() + l * layer + p * plane);
+        bases_[p].push_back(front_ + l * layer + p * plane);
       }
       pool_.planes[p] = {.base = bases_[p],
                          .block_stride = static_cast<std::ptrdiff_t>(2 * plane),
@@ -57,11 +59,13 @@ class Pages {
 
   [[nodiscard]] PagedKv kv() const { return {{&pool_, 1}}; }
   [[nodiscard]] BlockTables blocks() const { return {{&table_span_, 1}}; }
-  std::vector<std::byte>& bytes() { return bytes_; }
+  std::span<std::byte> bytes() { return std::span(front_, bytes_.size() - kLine); }
 
  private:
+  static constexpr std::size_t kLine = 64;
   const KvGroup& group_;
   std::vector<std::byte> bytes_;
+  std::byte* front_ = nullptr;
   std::vector<std::byte*> bases_[2];
   KvPool pool_;
   std::vector<std::uint32_t> table_;
@@ -95,7 +99,7 @@ inline double BestSeconds(int runs, int threads, const std::function<void(int)>&
 }
 
 // The same numbers everywhere: Gaussian, one kind a seed.
-inline void FillWithGaussian(std::vector<std::byte>& bytes, int seed) {
+inline void FillWithGaussian(std::span<std::byte> bytes, int seed) {
   const auto values = codec::MakeValues(DType::kBf16, codec::Pattern::kGaussian, 1 << 20,
                                         static_cast<std::uint64_t>(seed));
   for (std::size_t at = 0; at < bytes.size(); at += values.size()) {

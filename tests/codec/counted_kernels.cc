@@ -20,13 +20,11 @@ void CountedCodes(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
 }
 
 template <std::size_t kDType>
-void CountedSynthesise(const Synthesis& s, const std::int8_t* codes, std::size_t code_stride,
-                       const std::uint8_t* exponents, const float* turns, std::size_t tokens,
-                       std::byte* values, std::ptrdiff_t value_stride) {
-  work.values += tokens * s.channels;
-  work.products += tokens * s.channels * s.block;
-  kScalarKernels.synthesise[kDType](s, codes, code_stride, exponents, turns, tokens, values,
-                                    value_stride);
+void CountedSynthesise(const Synthesis& s, const CodeRows& codes, std::byte* values,
+                       const std::ptrdiff_t* rows) {
+  work.values += codes.tokens * s.channels;
+  work.products += codes.tokens * s.channels * s.block;
+  kScalarKernels.synthesise[kDType](s, codes, values, rows);
 }
 
 Kernels Counted() {

@@ -60,18 +60,25 @@ std::vector<float> Decode(const Kernels& kernels, const TileShape& shape,
   }
   std::vector<float> values(shape.values());
   std::vector<std::int8_t> codes(shape.strip_values());
+  std::vector<std::ptrdiff_t> row_offsets;
+  for (std::size_t t = 0; t < shape.tokens; ++t) {
+    row_offsets.push_back(static_cast<std::ptrdiff_t>(4 * t * shape.head_size));
+  }
   if (!decoder.DecodeSymbols(std::vector<std::uint8_t>(shape.strips(), 1))) return {};
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    decoder.FillCodes(s, codes.data());
+    decoder.FillCodes(s, 0, shape.tokens, codes.data());
     const StripProfile& strip = decoder.ProfileOf(s);
     Synthesis synthesis;
     synthesis.channels = shape.head_size;
     synthesis.mean = strip.mean.data();
     synthesis.scale = strip.scale.data();
+    const CodeRows rows{.codes = codes.data(),
+                        .stride = shape.head_size,
+                        .exponents = decoder.Exponents(s),
+                        .tokens = shape.tokens};
     kernels.synthesise[static_cast<std::size_t>(DType::kFp32)](
-        synthesis, codes.data(), shape.head_size, decoder.Exponents(s), nullptr, shape.tokens,
-        reinterpret_cast<std::byte*>(values.data() + s * shape.strip_values()),
-        static_cast<std::ptrdiff_t>(4 * shape.head_size));
+        synthesis, rows, reinterpret_cast<std::byte*>(values.data() + s * shape.strip_values()),
+        row_offsets.data());
   }
   return values;
 }

@@ -148,6 +148,23 @@ void CheckCodes(kdn::ByteReader in, const Tables& chosen) {
   }
 }
 
+void CompareValues(const Synthesis& s, const kdn::codec::CodeRows& coded, std::size_t type,
+                   std::size_t gap, const Tables& chosen) {
+  const std::size_t row = s.channels * kdn::DTypeBytes(static_cast<kdn::DType>(type));
+  std::vector<std::ptrdiff_t> rows;
+  for (std::size_t t = 0; t < coded.tokens; ++t) {
+    rows.push_back(static_cast<std::ptrdiff_t>(t * (row + gap)));
+  }
+  std::vector<std::byte> want;
+  for (const Kernels* kernels : chosen) {
+    std::vector<std::byte> values(coded.tokens * (row + gap) - gap, std::byte{0xA5});
+    kernels->synthesise[type](s, coded, values.data(), rows.data());
+    kernels->stream_fence();
+    if (want.empty()) want = values;
+    if (values != want) std::abort();
+  }
+}
+
 void CheckSynthesis(kdn::ByteReader in, const Tables& chosen) {
   constexpr std::size_t kBlocks[] = {0, 1, 2, 3, 4, 1, 2, 8};  // of 16 channels; 0: no matrix
   const std::size_t block = kBlocks[in.Integer<std::uint8_t>() % 8U];
@@ -170,8 +187,9 @@ void CheckSynthesis(kdn::ByteReader in, const Tables& chosen) {
   for (std::size_t c = 0; c < channels; ++c) {
     strip.mean.push_back(static_cast<float>(next()) / 8.0F);
     strip.scale.push_back(static_cast<float>(next()) * 0x1p-10F);
-    strip.order.push_back(static_cast<std::uint16_t>(channels - 1 - c));
+    if ((flags & 1) != 0) strip.order.push_back(static_cast<std::uint16_t>(channels - 1 - c));
   }
+  strip.classes.push_back({.width = static_cast<std::uint16_t>(channels)});
   if (block > 0) strip.matrix.resize(channels * strip.block);
   for (std::size_t filled = 0; !rest.empty() && filled < strip.matrix.size();) {
     const std::size_t here = std::min(rest.size(), strip.matrix.size() - filled);
@@ -181,11 +199,14 @@ void CheckSynthesis(kdn::ByteReader in, const Tables& chosen) {
   strip.Finish();
   Synthesis s;
   s.channels = channels;
-  s.order = (flags & 1) != 0 ? strip.order.data() : nullptr;
+  s.order = strip.order.empty() ? nullptr : strip.order.data();
   s.block = strip.block;
   s.matrix = strip.matrix.data();
   s.tiled = strip.tiled.data();
-  s.row_sums = strip.row_sums.data();
+  s.tiled_order = strip.tiled_order.empty() ? nullptr : strip.tiled_order.data();
+  s.columns = strip.live[0].columns.data();
+  s.row_sums = strip.live[0].row_sums.data();
+  s.stream = (flags & 128) != 0;
   s.mean = strip.mean.data();
   s.scale = strip.scale.data();
   s.pairs = static_cast<RotaryPairs>((flags >> 1) % 3);
@@ -202,17 +223,12 @@ void CheckSynthesis(kdn::ByteReader in, const Tables& chosen) {
       turns.push_back(static_cast<float>(next()) / 128.0F);
     }
   }
-  const std::size_t row = channels * kdn::DTypeBytes(static_cast<kdn::DType>(type));
-  const std::size_t stride = row + ((flags & 64) != 0 ? 12 : 0);
-  std::vector<std::byte> want;
-  for (const Kernels* kernels : chosen) {
-    std::vector<std::byte> values((tokens - 1) * stride + row, std::byte{0xA5});
-    kernels->synthesise[type](s, codes.data(), channels,
-                              (flags & 32) != 0 ? exponents.data() : nullptr, turns.data(), tokens,
-                              values.data(), static_cast<std::ptrdiff_t>(stride));
-    if (want.empty()) want = values;
-    if (values != want) std::abort();
-  }
+  const kdn::codec::CodeRows coded{.codes = codes.data(),
+                                   .stride = channels,
+                                   .exponents = (flags & 32) != 0 ? exponents.data() : nullptr,
+                                   .turns = turns.data(),
+                                   .tokens = tokens};
+  CompareValues(s, coded, type, (flags & 64) != 0 ? 12 : 0, chosen);
 }
 
 }  // namespace
