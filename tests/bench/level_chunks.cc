@@ -93,7 +93,8 @@ std::vector<std::vector<TileBytes>> LevelObject::Places(std::size_t levels) cons
 }
 
 LevelObject EncodeLevels(const ChunkMemory& chunk, std::uint64_t first_position,
-                         const codec::Profile* profile, std::size_t levels) {
+                         const codec::Profile* profile, std::size_t levels,
+                         std::uint16_t tile_layers) {
   const KvGroup& group = chunk.spec().groups[0];
   ObjectHeader header;
   header.key.bytes[0] = std::byte{1};
@@ -102,7 +103,7 @@ LevelObject EncodeLevels(const ChunkMemory& chunk, std::uint64_t first_position,
   header.first_position = first_position;
   header.part.layers = {0, static_cast<std::uint16_t>(group.layers.size())};
   header.part.kv_heads = {0, group.kv_heads};
-  header.layers_per_group = 1;
+  header.layers_per_group = tile_layers;
   header.heads_per_group = group.kv_heads;
   if (profile != nullptr) header.profile.bytes[0] = std::byte{1};
   LevelObject object;

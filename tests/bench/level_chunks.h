@@ -70,10 +70,11 @@ struct LevelObject {
   [[nodiscard]] std::vector<std::vector<codec::TileBytes>> Places(std::size_t levels) const;
 };
 
-// Codes draft and the `levels` - 1 levels after it, one layer and all heads a tile. A failure ends
-// the program: benches code what can be coded.
+// Codes draft and the `levels` - 1 levels after it, `tile_layers` layers and all heads a tile. A
+// failure ends the program: benches code what can be coded.
 [[nodiscard]] LevelObject EncodeLevels(const ChunkMemory& chunk, std::uint64_t first_position,
-                                       const codec::Profile* profile, std::size_t levels);
+                                       const codec::Profile* profile, std::size_t levels,
+                                       std::uint16_t tile_layers = 1);
 // Requires: `out` of the same shape.
 void DecodeLevels(const LevelObject& object, std::size_t levels, ChunkMemory& out);
 
