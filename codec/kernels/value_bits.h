@@ -4,11 +4,13 @@
 // Everything here is in an unnamed namespace on purpose: each file that includes it gets functions
 // of its own, so the linker cannot give scalar code the copy that was compiled for AVX-512.
 //
-// Thread-safety: pure functions.
+// A .cu file may include this header, so it stays within C++17. Thread-safety: pure functions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "base/host_device.h"
 
 namespace kdn::codec {
 namespace {
@@ -21,7 +23,7 @@ struct Bf16Bits {
     p[0][i] = static_cast<std::uint8_t>(w >> 7);
     p[1][i] = static_cast<std::uint8_t>((w & 0x7F) | ((w >> 8) & 0x80));
   }
-  static Word Merge(const std::uint8_t* const* p, std::size_t i) {
+  KDN_HOST_DEVICE static Word Merge(const std::uint8_t* const* p, std::size_t i) {
     return static_cast<Word>((p[0][i] << 7) | (p[1][i] & 0x7F) | ((p[1][i] & 0x80) << 8));
   }
 };
@@ -34,7 +36,7 @@ struct Fp16Bits {
     p[1][i] = static_cast<std::uint8_t>((w >> 8) & 3);
     p[2][i] = static_cast<std::uint8_t>(w);
   }
-  static Word Merge(const std::uint8_t* const* p, std::size_t i) {
+  KDN_HOST_DEVICE static Word Merge(const std::uint8_t* const* p, std::size_t i) {
     return static_cast<Word>((p[0][i] << 10) | (p[1][i] << 8) | p[2][i]);
   }
 };
@@ -48,7 +50,7 @@ struct Fp32Bits {
     p[2][i] = static_cast<std::uint8_t>(w >> 8);
     p[3][i] = static_cast<std::uint8_t>(w);
   }
-  static Word Merge(const std::uint8_t* const* p, std::size_t i) {
+  KDN_HOST_DEVICE static Word Merge(const std::uint8_t* const* p, std::size_t i) {
     const Word exponent = p[0][i];
     const Word top = p[1][i];
     return (exponent << 23) | ((top & 0x7F) << 16) | ((top & 0x80) << 24) |
@@ -63,7 +65,7 @@ struct Fp8E4M3Bits {
     p[0][i] = static_cast<std::uint8_t>((w >> 3) & 15);
     p[1][i] = static_cast<std::uint8_t>((w & 7) | ((w >> 4) & 8));
   }
-  static Word Merge(const std::uint8_t* const* p, std::size_t i) {
+  KDN_HOST_DEVICE static Word Merge(const std::uint8_t* const* p, std::size_t i) {
     return static_cast<Word>((p[0][i] << 3) | (p[1][i] & 7) | ((p[1][i] & 8) << 4));
   }
 };
@@ -75,7 +77,7 @@ struct Fp8E5M2Bits {
     p[0][i] = static_cast<std::uint8_t>(w >> 2);
     p[1][i] = static_cast<std::uint8_t>(w & 3);
   }
-  static Word Merge(const std::uint8_t* const* p, std::size_t i) {
+  KDN_HOST_DEVICE static Word Merge(const std::uint8_t* const* p, std::size_t i) {
     return static_cast<Word>((p[0][i] << 2) | p[1][i]);
   }
 };
@@ -126,7 +128,8 @@ void MergeRows(const std::uint8_t* const* planes, std::size_t rows, std::size_t 
   }
 }
 
-void PackOneByOne(unsigned bits, const std::uint8_t* in, std::size_t count, std::byte* out) {
+[[maybe_unused]] void PackOneByOne(unsigned bits, const std::uint8_t* in, std::size_t count,
+                                   std::byte* out) {
   const std::size_t per_byte = 8 / bits;
   for (std::size_t i = 0; i < count; i += per_byte) {
     unsigned packed = 0;
@@ -137,7 +140,8 @@ void PackOneByOne(unsigned bits, const std::uint8_t* in, std::size_t count, std:
   }
 }
 
-void UnpackOneByOne(unsigned bits, const std::byte* in, std::size_t count, std::uint8_t* out) {
+[[maybe_unused]] void UnpackOneByOne(unsigned bits, const std::byte* in, std::size_t count,
+                                     std::uint8_t* out) {
   const std::size_t per_byte = 8 / bits;
   const unsigned mask = (1U << bits) - 1;
   for (std::size_t i = 0; i < count; ++i) {

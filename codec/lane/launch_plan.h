@@ -1,0 +1,129 @@
+// What one launch decodes, as it lies in memory that host and GPU read alike: a header, then tables
+// of units, strips, runs, rANS blocks and their tables. Made and checked by DecodePlanner
+// (codec/lane/decode_planner.h): whoever works through it only ever bounds what tiles' bytes say.
+//
+// A strip is one (layer, head) of a tile. A unit is a window of its tokens and what one team of
+// warps decodes; no unit waits for another. Addresses are those of the memory that the launch works
+// on; offsets count from the plan's front.
+//
+// A .cu file may include this header, so it stays within C++17. Thread-safety: values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/host_device.h"
+#include "codec/kernels/kernels.h"
+
+namespace kdn::codec {
+
+inline constexpr unsigned kWarpLanes = 32;
+inline constexpr unsigned kTeamWarpsMax = 4;
+inline constexpr std::uint32_t kNoOffset = ~std::uint32_t{0};
+
+// Per slot: the byte that its symbol stands for | frequency << 8 | (slot - cumulative) << 16.
+struct LaneTable {
+  std::uint32_t slot[kRansSlots];
+};
+
+struct LaneBlock {
+  const std::byte* states = nullptr;  // even; the words follow
+  std::uint32_t words = 0;            // of 16 bits each
+  std::uint32_t count = 0;            // symbols
+  std::uint32_t first = 0;            // the first one's number in its run
+  std::uint32_t run = 0;              // index into the strip's runs
+  std::uint32_t table = 0;            // offset of a LaneTable: from the plan's front, or
+                                      // LaneStrip::tables
+};
+
+enum class LaneRunMode : std::uint8_t { kRaw = 0, kConstant = 1, kRans = 2, kZero = 3 };
+
+// Of a nested tile: a class of components. Of byte planes: one plane.
+struct LaneRun {
+  LaneRunMode mode = LaneRunMode::kZero;
+  std::uint8_t value = 0;        // of kConstant
+  std::uint8_t raw_bits = 8;     // that a symbol takes, of kRaw
+  std::uint8_t planes = 0;       // raw planes that refine symbols,
+  std::uint8_t plane_shift = 0;  // as ClassCodes has them
+  std::uint16_t width = 0;       // symbols per token
+  std::uint32_t first = 0;       // nested: first component. Planes: which store, if kRans
+  const std::byte* plane[kClassPlanesMax] = {};  // kRaw: plane[0] has the symbols
+};
+
+enum class LaneScheme : std::uint8_t { kRaw, kBytePlanes, kNested };
+
+struct LaneStrip {
+  LaneScheme scheme = LaneScheme::kRaw;
+  RotaryPairs pairs = RotaryPairs::kNone;
+  bool wide = false;   // rows are dense and aligned to 16 bytes
+  bool zeros = false;  // some run is kZero
+  std::uint16_t head_size = 0;
+  std::uint16_t rotary_dims = 0;
+  std::uint16_t block = 1;  // of the matrix; 1: none
+  std::uint8_t stores = 0;  // byte planes that are rANS-coded, or 1
+  std::uint32_t run_count = 0;
+  std::uint32_t runs = 0;               // offset of LaneRun[]
+  std::uint32_t rows = 0;               // offset of std::int64_t[]: a token's row, from `head`
+  std::uint32_t turns = 0;              // offset of float[]
+  std::uint32_t turn_stride = 0;        // floats from one token's to the next's
+  std::uint32_t exponents = kNoOffset;  // offset of a byte a token; none: all 0
+  std::byte* head = nullptr;
+  std::int64_t dim_stride = 0;
+  const std::byte* tables = nullptr;  // null: the plan's own
+  const std::byte* raw = nullptr;     // of kRaw: the strip's values
+  // Of kNested. own: means, then scales, as bf16 of any alignment; null: `mean` and `scale`.
+  const std::byte* own = nullptr;
+  const float* mean = nullptr;
+  const float* scale = nullptr;
+  const std::uint16_t* order = nullptr;  // as Synthesis has it
+  // Four numbers of a row at a time, four columns of all rows together: [column / 4][row].
+  const std::uint32_t* matrix = nullptr;
+};
+
+struct LaneUnit {
+  std::uint32_t strip = 0;
+  std::uint32_t first_block = 0;
+  std::uint32_t block_count = 0;
+  std::uint32_t first_token = 0;
+  std::uint32_t token_count = 0;
+};
+
+struct LanePlanHeader {
+  std::uint32_t units = 0;   // offset of LaneUnit[]
+  std::uint32_t strips = 0;  // offset of LaneStrip[]
+  std::uint32_t blocks = 0;  // offset of LaneBlock[]
+};
+
+// How a unit's fast memory is dealt out; all parts are multiples of 16 bytes.
+struct LaneMemory {
+  std::uint32_t codes_bytes = 0;  // symbols or codes of the window
+  std::uint32_t channels = 0;     // means and scales
+  std::uint32_t slab_bytes = 0;   // of each warp, for sums of a matrix; 0: no strip has one
+
+  static constexpr std::uint32_t kTableBytes = sizeof(LaneTable);
+  static constexpr std::uint32_t kRingWords = 256;
+  static constexpr std::uint32_t kWarpBytes = kTableBytes + 2 * kRingWords;
+
+  [[nodiscard]] KDN_HOST_DEVICE std::uint32_t TotalBytes(unsigned warps) const {
+    return codes_bytes + 8 * channels + warps * (kWarpBytes + slab_bytes);
+  }
+};
+
+// How a plan is launched.
+struct LaunchShape {
+  std::uint8_t dtype = 0;  // the number of a DType
+  std::uint32_t units = 0;
+  unsigned warps = 1;  // of a team, one team a unit
+  LaneMemory memory;
+};
+
+// A slab: floats of consecutive tokens, and their codes in order.
+inline constexpr std::uint32_t kSlabValues = 1024;
+inline constexpr std::uint32_t kSlabTokensMax = 8;
+inline constexpr std::uint32_t kSlabBytes = 5 * kSlabValues;
+KDN_HOST_DEVICE inline std::uint32_t SlabTokens(std::uint32_t channels) {
+  const std::uint32_t tokens = kSlabValues / channels;
+  return tokens < kSlabTokensMax ? tokens : kSlabTokensMax;
+}
+
+}  // namespace kdn::codec

@@ -1,0 +1,142 @@
+// A warp of 32 lanes in lockstep: on a GPU a real one, on the host a loop over lanes. Code that is
+// written over it runs on both, step for step.
+//
+//   Lanes<T>       one T a lane; element [lane] may be touched by that lane alone
+//   Each(f)        f(lane) for all lanes; no lane sees what another writes in the same call
+//   Ballot(lanes)  bit l is lane l's element
+//   Sync()         what lanes have written to memory before is seen by all of them after
+//
+// A .cu file may include this header, so it stays within C++17. Thread-safety: one warp is one
+// thread of control.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/host_device.h"
+#include "codec/lane/launch_plan.h"
+
+namespace kdn::codec {
+namespace {
+
+struct HostWarp {
+  template <class T>
+  class Lanes {
+   public:
+    KDN_HOST_DEVICE T& operator[](unsigned lane) { return value_[lane]; }
+    KDN_HOST_DEVICE const T& operator[](unsigned lane) const { return value_[lane]; }
+
+   private:
+    T value_[kWarpLanes] = {};
+  };
+  template <class F>
+  KDN_HOST_DEVICE void Each(F&& f) const {
+    for (unsigned lane = 0; lane < kWarpLanes; ++lane) f(lane);
+  }
+  KDN_HOST_DEVICE std::uint32_t Ballot(const Lanes<bool>& lanes) const {
+    std::uint32_t mask = 0;
+    for (unsigned lane = 0; lane < kWarpLanes; ++lane) mask |= std::uint32_t{lanes[lane]} << lane;
+    return mask;
+  }
+  KDN_HOST_DEVICE void Sync() const {}
+};
+
+#if defined(__CUDACC__)
+struct DeviceWarp {
+  template <class T>
+  class Lanes {
+   public:
+    KDN_HOST_DEVICE T& operator[](unsigned) { return value_; }
+    KDN_HOST_DEVICE const T& operator[](unsigned) const { return value_; }
+
+   private:
+    T value_ = {};
+  };
+  template <class F>
+  KDN_HOST_DEVICE void Each([[maybe_unused]] F&& f) const {
+#if defined(__CUDA_ARCH__)
+    f(threadIdx.x % kWarpLanes);
+#endif
+  }
+  KDN_HOST_DEVICE std::uint32_t Ballot([[maybe_unused]] const Lanes<bool>& lanes) const {
+#if defined(__CUDA_ARCH__)
+    return __ballot_sync(0xFFFFFFFFU, lanes[0]);
+#else
+    return 0;
+#endif
+  }
+  KDN_HOST_DEVICE void Sync() const {
+#if defined(__CUDA_ARCH__)
+    __syncwarp();
+#endif
+  }
+};
+#endif
+
+KDN_HOST_DEVICE inline std::uint32_t CountBits(std::uint32_t mask) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<std::uint32_t>(__popc(mask));
+#else
+  return static_cast<std::uint32_t>(__builtin_popcount(mask));
+#endif
+}
+
+// Lanes before `lane`.
+KDN_HOST_DEVICE inline std::uint32_t LanesBelow(unsigned lane) {
+  return (std::uint32_t{1} << lane) - 1;
+}
+
+// Loads and stores of aligned memory; strict about types on the host, single instructions on a GPU.
+template <class T>
+KDN_HOST_DEVICE T Load(const std::byte* from) {
+#if defined(__CUDA_ARCH__)
+  return *reinterpret_cast<const T*>(from);
+#else
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+#endif
+}
+template <class T>
+KDN_HOST_DEVICE void Store(const T& value, std::byte* to) {
+#if defined(__CUDA_ARCH__)
+  *reinterpret_cast<T*>(to) = value;
+#else
+  std::memcpy(to, &value, sizeof(T));
+#endif
+}
+
+// Four bytes from an address that is even.
+KDN_HOST_DEVICE inline std::uint32_t LoadEven(const std::byte* from) {
+#if defined(__CUDA_ARCH__)
+  if (reinterpret_cast<std::uintptr_t>(from) % 4 == 0) return Load<std::uint32_t>(from);
+  return std::uint32_t{Load<std::uint16_t>(from)} |
+         (std::uint32_t{Load<std::uint16_t>(from + 2)} << 16);
+#else
+  return Load<std::uint32_t>(from);
+#endif
+}
+
+struct alignas(16) Quad {
+  std::uint32_t word[4];
+};
+KDN_HOST_DEVICE inline Quad LoadQuad(const std::byte* from) {
+#if defined(__CUDA_ARCH__)
+  const uint4 q = *reinterpret_cast<const uint4*>(from);
+  return {{q.x, q.y, q.z, q.w}};
+#else
+  return Load<Quad>(from);
+#endif
+}
+KDN_HOST_DEVICE inline void StoreQuad(const Quad& quad, std::byte* to) {
+#if defined(__CUDA_ARCH__)
+  *reinterpret_cast<uint4*>(to) =
+      make_uint4(quad.word[0], quad.word[1], quad.word[2], quad.word[3]);
+#else
+  Store(quad, to);
+#endif
+}
+
+}  // namespace
+}  // namespace kdn::codec
