@@ -34,12 +34,14 @@ inline SymbolTable RandomTable(std::mt19937_64& random) {
   return table;
 }
 
-inline StripProfile RandomStrip(std::uint32_t size, std::size_t tables, std::mt19937_64& random) {
+inline StripProfile RandomStrip(std::uint32_t size, std::size_t tables, std::mt19937_64& random,
+                                bool at_draft) {
   StripProfile strip;
   for (std::uint32_t left = size; left > 0;) {
     ComponentClass one;
     one.width = static_cast<std::uint16_t>(16 * (1 + random() % (left / 16)));
     one.start = static_cast<std::uint8_t>(random() % (kLossyLevels + 1));
+    if (at_draft && strip.classes.empty()) one.start = 0;
     one.planes = static_cast<std::uint8_t>(random() % 3);
     one.table = static_cast<std::uint16_t>(random() % tables);
     left -= one.width;
@@ -67,7 +69,8 @@ inline StripProfile RandomStrip(std::uint32_t size, std::size_t tables, std::mt1
   return strip;
 }
 
-inline Profile RandomProfile(const ModelSpec& spec, std::uint64_t seed) {
+// `at_draft`: of each head something is coded at draft, so that no level's tile is empty.
+inline Profile RandomProfile(const ModelSpec& spec, std::uint64_t seed, bool at_draft = false) {
   std::mt19937_64 random(seed);
   Profile::Parts parts;
   for (int i = 0; i < 3; ++i) parts.tables.push_back(RandomTable(random));
@@ -76,7 +79,7 @@ inline Profile RandomProfile(const ModelSpec& spec, std::uint64_t seed) {
     for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
       for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
         parts.strips.push_back(
-            RandomStrip(plane == 0 ? group.k_head_size : group.v_head_size, 3, random));
+            RandomStrip(plane == 0 ? group.k_head_size : group.v_head_size, 3, random, at_draft));
       }
     }
   }
