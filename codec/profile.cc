@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x504E444B;  // "KDNP"
 constexpr std::uint16_t kVersion = 1;
-constexpr std::size_t kTablesMax = 4096;
 // Finite with room for every product that a decoder makes.
 constexpr float kMagnitudeMax = 1e18F;
 
@@ -281,6 +280,7 @@ Result<Profile> Profile::Make(const ModelSpec& spec, Parts parts) {
   Profile profile;
   profile.first_strip_.resize(LayerCount(spec));
   std::size_t next = 0;
+  if (parts.tables.size() > kTablesMax) return Error(Code::kInvalidArgument, "too many tables");
   for (const SymbolTable& table : parts.tables) {
     if (!IsGood(table)) return Error(Code::kInvalidArgument, "a symbol table is not usable");
   }

@@ -26,6 +26,7 @@ namespace kdn::codec {
 inline constexpr std::size_t kLossyLevels = 3;      // draft, standard, fine
 inline constexpr std::size_t kClassWidthUnit = 16;  // components
 inline constexpr std::size_t kMatrixBlockMax = 128;
+inline constexpr std::size_t kTablesMax = 16'384;  // of a profile
 inline constexpr unsigned kTokenExponentMax = 15;
 
 // Width of a quantiser's bin in code units is 2^(kFineShift + 2 - level) at each level: 8 units at
@@ -116,6 +117,7 @@ class Profile {
   static Result<Profile> Decode(const ModelSpec& spec, ConstBytes bytes);
 
   [[nodiscard]] const std::vector<std::byte>& bytes() const { return bytes_; }
+  [[nodiscard]] const ModelFingerprint& model() const { return parts_.model; }
   [[nodiscard]] std::span<const SymbolCoder> coders() const { return coders_; }  // of the tables
   // `plane`: index into the group's planes, as PagedKv has them.
   [[nodiscard]] const StripProfile& strip(std::uint32_t layer, std::size_t plane,

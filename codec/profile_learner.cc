@@ -209,6 +209,7 @@ StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& c
 // What has been counted of one strip.
 struct Counted {
   std::size_t channels;
+  std::size_t block;
   bool values;  // V, or what stands for it
   double tokens;
   std::span<const double> sums;
@@ -216,7 +217,8 @@ struct Counted {
 
   [[nodiscard]] double Mean(std::size_t i) const { return sums[i] / tokens; }
   [[nodiscard]] double Covariance(std::size_t i, std::size_t j) const {
-    const double product = products[std::max(i, j) * channels + std::min(i, j)];
+    // Of one block both.
+    const double product = products[std::max(i, j) * block + std::min(i, j) % block];
     return product / tokens - Mean(i) * Mean(j);
   }
 };
@@ -243,12 +245,20 @@ std::uint16_t BlockOf(std::size_t channels, std::uint16_t wanted) {
   return possible ? static_cast<std::uint16_t>(block) : std::uint16_t{1};
 }
 
+// Channels whose products are counted together: enough for any block up to that size.
+std::uint32_t CountedBlock(std::uint32_t channels, std::uint16_t block_max) {
+  return block_max == 1                 ? 1
+         : block_max >= kMatrixBlockMax ? channels
+                                        : BlockOf(channels, block_max);
+}
+
 Components Separate(const Counted& from, std::uint16_t wanted_block,
                     const std::vector<double>* weights) {
   const std::size_t n = from.channels;
   Components to;
   to.channels = static_cast<std::uint32_t>(n);
   to.block = BlockOf(n, wanted_block);
+  if (from.block % to.block != 0) to.block = 1;  // not counted together
   for (std::size_t c = 0; c < n; ++c) to.mean.push_back(from.Mean(c));
   const std::vector<double> root = RootsOf(from, weights);
   const std::size_t block = to.block;
@@ -308,24 +318,45 @@ double StepFor(std::span<const Components> strips, double draft_bits) {
 
 }  // namespace
 
-ProfileLearner::ProfileLearner(ModelSpec spec, RotaryAngles angles)
-    : spec_(std::move(spec)), angles_(std::move(angles)) {
+std::span<const TransformChoice> TransformChoices() {
+  static constexpr std::array kChoices = {
+      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.0},
+      TransformChoice{.name = "klt", .block = 64, .draft_bits = 1.5},
+  };
+  return kChoices;
+}
+
+ProfileLearner::ProfileLearner(ModelSpec spec, RotaryAngles angles, std::uint16_t block_max)
+    : spec_(std::move(spec)), angles_(std::move(angles)), block_max_(block_max) {
   for (std::uint32_t layer = 0; layer < LayerCount(spec_); ++layer) {
     const KvGroup& group = GroupOfLayer(spec_, layer);
     for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
       for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
         const std::uint32_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
-        strips_.push_back({layer, plane, head, channels, std::vector<double>(channels),
-                           std::vector<double>(std::size_t{channels} * channels)});
+        const std::uint32_t block = CountedBlock(channels, block_max);
+        strips_.push_back({layer, plane, head, channels, block, std::vector<double>(channels),
+                           std::vector<double>(std::size_t{channels} * block)});
       }
     }
   }
 }
 
-Result<ProfileLearner> ProfileLearner::Make(const ModelSpec& spec) {
+std::size_t ProfileLearner::BytesFor(const ModelSpec& spec, std::uint16_t block_max) {
+  std::size_t bytes = 0;
+  for (const KvGroup& group : spec.groups) {
+    for (std::size_t plane = 0; plane < PlaneCountOf(group); ++plane) {
+      const std::uint32_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
+      bytes += group.layers.size() * group.kv_heads * std::size_t{channels} *
+               (1 + CountedBlock(channels, block_max)) * sizeof(double);
+    }
+  }
+  return bytes;
+}
+
+Result<ProfileLearner> ProfileLearner::Make(const ModelSpec& spec, std::uint16_t block_max) {
   if (Status status = ValidateModelSpec(spec); !status.ok()) return std::unexpected(status);
   KDN_ASSIGN_OR_RETURN(RotaryAngles angles, RotaryAngles::Make(spec.rotary));
-  return ProfileLearner(spec, std::move(angles));
+  return ProfileLearner(spec, std::move(angles), block_max);
 }
 
 Status ProfileLearner::Add(const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
@@ -356,12 +387,14 @@ Status ProfileLearner::Add(const PagedKv& kv, const BlockTables& blocks, const C
       return s.layer == at.layers.first && s.plane == tile.plane && s.head == at.kv_heads.first;
     });
     const std::size_t n = strip->channels;
+    const std::size_t block = strip->block;
     for (std::size_t t = 0; t < tile.shape.tokens; ++t) {
       const float* x = values.data() + t * n;
       for (std::size_t i = 0; i < n; ++i) {
         strip->sums[i] += double{x[i]};
-        double* row = strip->products.data() + i * n;
-        for (std::size_t j = 0; j <= i; ++j) row[j] += double{x[i]} * double{x[j]};
+        const std::size_t first = i - i % block;
+        double* row = strip->products.data() + i * block;
+        for (std::size_t j = first; j <= i; ++j) row[j - first] += double{x[i]} * double{x[j]};
       }
     }
     ++next;
@@ -375,6 +408,9 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
   if (tokens_ < 2 * std::uint64_t{options.block} || tokens_ < 64) {
     return Error(Code::kFailedPrecondition, "too few tokens have been counted");
   }
+  if (options.block > block_max_) {
+    return Error(Code::kInvalidArgument, "blocks of that size have not been counted");
+  }
   if (!options.weights.empty() && options.weights.size() != strips_.size()) {
     return Error(Code::kInvalidArgument, "weights are not one list a strip");
   }
@@ -385,9 +421,9 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
       return Error(Code::kInvalidArgument, "weights are not one a channel");
     }
     const std::vector<double>* weights = options.weights.empty() ? nullptr : &options.weights[s];
-    strips.push_back(Separate(
-        {from.channels, from.plane == 1, static_cast<double>(tokens_), from.sums, from.products},
-        options.block, weights));
+    strips.push_back(Separate({from.channels, from.block, from.plane == 1,
+                               static_cast<double>(tokens_), from.sums, from.products},
+                              options.block, weights));
   }
   const double step = StepFor(strips, options.draft_bits);
   Profile::Parts parts;
@@ -401,6 +437,9 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
       parts.tables.push_back(TableOf(classes[i]));
     }
     parts.strips.push_back(std::move(made));
+  }
+  if (parts.tables.size() > kTablesMax) {
+    return Error(Code::kUnimplemented, "the model has more strips than a profile has tables");
   }
   return Profile::Make(spec_, std::move(parts));
 }

@@ -2,13 +2,15 @@
 // and tables for each layer, head and plane. docs/codec.md says why so.
 //
 // The memory it takes does not grow with the number of chunks: one matrix per layer, head and
-// plane.
+// plane, or none if there is to be no transform.
 //
 // Thread-safety: not safe; caller synchronises.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -28,11 +30,27 @@ struct LearnOptions {
   std::vector<std::vector<double>> weights;  // by strip, in the order of Profile's strips
 };
 
+// What a profile may do to values before it cuts them into bins. To change what is learned unless
+// somebody says otherwise, move the row to the front.
+struct TransformChoice {
+  std::string_view name;
+  std::uint16_t block;  // as of LearnOptions
+  double draft_bits;    // for which it reaches the same error as the others with theirs
+};
+[[nodiscard]] std::span<const TransformChoice> TransformChoices();
+[[nodiscard]] inline LearnOptions OptionsOf(const TransformChoice& choice) {
+  return {.draft_bits = choice.draft_bits, .block = choice.block, .weights = {}};
+}
+
 class ProfileLearner {
  public:
-  // kInvalidArgument for a spec that ValidateModelSpec() refuses, kUnimplemented for a model whose
-  // keys cannot be freed of their position.
-  static Result<ProfileLearner> Make(const ModelSpec& spec);
+  // Counts what Learn() needs for blocks of up to `block_max` channels. kInvalidArgument for a spec
+  // that ValidateModelSpec() refuses, kUnimplemented for a model whose keys cannot be freed of
+  // their position.
+  static Result<ProfileLearner> Make(const ModelSpec& spec,
+                                     std::uint16_t block_max = kMatrixBlockMax);
+  // Bytes that one for this model takes.
+  static std::size_t BytesFor(const ModelSpec& spec, std::uint16_t block_max);
 
   // Counts the values of place.token_count tokens, prefilled at `first_position`. The memory holds
   // all layers and heads. Statuses as ObjectCodec::Encode().
@@ -41,7 +59,9 @@ class ProfileLearner {
 
   [[nodiscard]] std::uint64_t tokens() const { return tokens_; }
 
-  // kFailedPrecondition before there are twice as many tokens as a block has channels.
+  // kFailedPrecondition before there are twice as many tokens as a block has channels;
+  // kInvalidArgument for larger blocks than were counted, kUnimplemented for a model so large that
+  // a profile has no room for its tables.
   [[nodiscard]] Result<Profile> Learn(const ModelFingerprint& model,
                                       const LearnOptions& options) const;
 
@@ -51,13 +71,15 @@ class ProfileLearner {
     std::size_t plane = 0;
     std::uint32_t head = 0;
     std::uint32_t channels = 0;
+    std::uint32_t block = 0;       // channels whose products are counted together
     std::vector<double> sums;      // of each channel
-    std::vector<double> products;  // of each pair of channels, channels x channels
+    std::vector<double> products;  // of each channel with those of its block, channels x block
   };
-  ProfileLearner(ModelSpec spec, RotaryAngles angles);
+  ProfileLearner(ModelSpec spec, RotaryAngles angles, std::uint16_t block_max);
 
   ModelSpec spec_;
   RotaryAngles angles_;
+  std::uint16_t block_max_;
   std::vector<Statistics> strips_;
   std::uint64_t tokens_ = 0;
 };
