@@ -60,6 +60,8 @@ struct Record {
   std::uint32_t holds = 0;       // reads, loads and writes that must not see it evicted
   bool tracked_in_dram = false;  // by the tier's eviction policy
   bool tracked_on_disk = false;
+  std::size_t pinned_in_dram = 0;  // bytes that are kept from the policy (Store::Pin())
+  std::size_t pinned_on_disk = 0;
   std::size_t dirty_bytes = 0;       // visible, and still to be written to disk
   LevelSet writing;                  // what of it that write, if it is under way, leaves on disk
   bool loading = false;              // from disk

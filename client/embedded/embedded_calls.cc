@@ -219,10 +219,13 @@ void EmbeddedCalls::AnswerContextUpdate(CallId id, ConstBytes bytes) {
     if (context.model != request->model) return End(id, Code::kFailedPrecondition);
   }
   if (request->first_chunk > context.keys.size()) return End(id, Code::kOutOfRange);
+  const std::vector<ChunkKey> before = context.keys;
   context.model = request->model;
   context.token_count = request->token_count;
   context.keys.resize(request->first_chunk);
   context.keys.insert(context.keys.end(), request->keys.begin(), request->keys.end());
+  const bool fixed = request->name.starts_with(wire::kOwnContextPrefix) && !before.empty();
+  if (fixed && context.keys != before) return End(id, Code::kAlreadyExists);
   End(id, SaveContext(request->name, context).code());
 }
 

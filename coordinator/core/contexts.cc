@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "coordinator/core/hard_state.h"
+#include "proto/wire/context.h"
 
 namespace kdn::coordinator {
 namespace {
@@ -39,6 +40,12 @@ Result<Changed> Applied(const ContextName& id, const Context& before, const Cont
   context.keys.resize(suffix.first_chunk);
   context.keys.insert(context.keys.end(), suffix.keys.begin(), suffix.keys.end());
   changed.first_changed = FirstDifference(context.keys, before.keys);
+  if (id.name.starts_with(wire::kOwnContextPrefix)) {
+    if (before.revision != 0 && context.keys != before.keys) {
+      return Error(Code::kAlreadyExists, "context '" + id.name + "' is there, with other chunks");
+    }
+    context.policy.pinned = true;
+  }
   return changed;
 }
 

@@ -21,7 +21,8 @@ namespace kdn::coordinator {
 inline constexpr std::size_t kContextsMax = 1U << 20;
 inline constexpr std::size_t kWaitingPerContextMax = 64;
 
-// Puts `keys` at [first_chunk, ...) of the list and cuts what followed.
+// Puts `keys` at [first_chunk, ...) of the list and cuts what followed. One of KDN's own contexts
+// (wire::kOwnContextPrefix) becomes pinned by it, and cannot be changed by it.
 struct ContextSuffix {
   ModelFingerprint model;
   std::uint32_t first_chunk = 0;
@@ -62,8 +63,9 @@ class Contexts {
                                                  const ContextName& after, std::size_t count) const;
 
   // Answers `reply` with the context as it became, or with kOutOfRange (a suffix beyond the end, or
-  // too long), kFailedPrecondition (another model), kAborted (another revision), kNotFound (nothing
-  // to remove), kResourceExhausted (too many wait). A change that changes nothing writes nothing.
+  // too long), kFailedPrecondition (another model), kAlreadyExists (KDN's own), kAborted (another
+  // revision), kNotFound (nothing to remove), kResourceExhausted (too many wait). A change that
+  // changes nothing writes nothing.
   void Change(const ContextName& id, ContextChange change, ReplyId reply, Actions& actions);
   // False if the write was none of this object's.
   bool OnWritten(WriteId write, const Status& status, Actions& actions);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/object/header.h"
@@ -11,9 +12,15 @@
 
 namespace kdn::wire {
 
+// Names that begin so are KDN's own: what clients keep for one another, such as profiles. Such a
+// context is pinned, and what it names is fixed by whoever makes it first: an update that would
+// change it is refused. Only an operator changes or removes it.
+inline constexpr std::string_view kOwnContextPrefix = "kdn/";
+
 // Puts `keys` at [first_chunk, ...) of the context's list and cuts what followed: a suffix put
 // names only the new chunks. Makes the context if there is none. kOutOfRange if first_chunk is
-// beyond the present end; kFailedPrecondition if the context is of another model.
+// beyond the present end; kFailedPrecondition if the context is of another model; kAlreadyExists if
+// it is one of KDN's own and has other keys.
 struct ContextUpdateRequest {
   RequestHead head{MessageType::kContextUpdate};
   std::string name;

@@ -9,6 +9,8 @@ namespace kdn::storage {
 namespace {
 
 constexpr Duration kDeleteRetry = std::chrono::seconds(1);
+// Pinned objects take at most one part in so many, of the DRAM and of as much on disk.
+constexpr std::size_t kPinnedShare = 16;
 
 Candidate CandidateOf(const Record& record, LevelSet levels) {
   return {.slot = record.slot,
@@ -139,23 +141,40 @@ void Store::Hold(Record& record, bool held) {
   if (record.tracked_on_disk) disk_policy_->Hold(record.slot, held);
 }
 
+std::size_t Store::Pin(const Record& record, LevelSet levels, std::size_t& pinned) const {
+  if (record.header.kind == ObjectKind::kChunk) return 0;
+  const std::size_t bytes = kObjectHeaderBytes + record.BytesIn(levels);
+  if (pinned + bytes > options_.dram_bytes / kPinnedShare) return 0;
+  pinned += bytes;
+  return bytes;
+}
+
 void Store::TrackDram(Record& record) {
+  // What the disk has can be had again.
+  if (record.on_disk.empty()) {
+    record.pinned_in_dram = Pin(record, record.in_dram(), pinned_in_dram_);
+    if (record.pinned_in_dram > 0) return;
+  }
   dram_policy_->OnInsert(CandidateOf(record, record.in_dram()), NowNs());
   record.tracked_in_dram = true;
   if (record.holds > 0) dram_policy_->Hold(record.slot, true);
 }
 
 void Store::UntrackDram(Record& record) {
+  pinned_in_dram_ -= std::exchange(record.pinned_in_dram, 0);
   if (std::exchange(record.tracked_in_dram, false)) dram_policy_->OnErase(record.slot);
 }
 
 void Store::TrackDisk(Record& record) {
+  record.pinned_on_disk = Pin(record, record.on_disk, pinned_on_disk_);
+  if (record.pinned_on_disk > 0) return;
   disk_policy_->OnInsert(CandidateOf(record, record.on_disk), NowNs());
   record.tracked_on_disk = true;
   if (record.holds > 0) disk_policy_->Hold(record.slot, true);
 }
 
 void Store::UntrackDisk(Record& record) {
+  pinned_on_disk_ -= std::exchange(record.pinned_on_disk, 0);
   if (std::exchange(record.tracked_on_disk, false)) disk_policy_->OnErase(record.slot);
 }
 

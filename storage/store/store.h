@@ -164,6 +164,10 @@ class Store final : public ObjectStore {
   void StartDelete(const ObjectId& id, LevelSet levels, DiskJobs::Done done);
   void RetryDeletes();
   void Hold(Record& record, bool held);
+  // What others need to be of use, profiles and model specs, is no victim: the policy is not told
+  // of it. Up to a share of the shard's memory in each tier, so that nobody can fill it with them.
+  // The bytes that are pinned by this; 0: it is a victim like any other.
+  [[nodiscard]] std::size_t Pin(const Record& record, LevelSet levels, std::size_t& pinned) const;
   void TrackDram(Record& record);
   void UntrackDram(Record& record);
   void TrackDisk(Record& record);
@@ -209,6 +213,8 @@ class Store final : public ObjectStore {
   std::unordered_map<ObjectId, LevelSet, ObjectIdHash> undeleted_;
   TimePoint retry_deletes_at_;
   std::size_t dirty_bytes_ = 0;
+  std::size_t pinned_in_dram_ = 0;
+  std::size_t pinned_on_disk_ = 0;
   std::size_t suspects_looked_at_ = 0;  // by the disk's threads
   std::deque<ObjectId> suspects_;       // to be looked at by the shard, for want of a disk
   Status write_back_status_;  // of the last write that failed; ok again after one that did not

@@ -77,6 +77,27 @@ TEST_F(ContextsTest, ASuffixBeyondTheEndOrOfAnotherModelIsRefused) {
   EXPECT_EQ(Find("a")->revision, 1U);
 }
 
+TEST_F(ContextsTest, KdnsOwnNamesArePinnedAndStayWhatTheyWereFirst) {
+  const std::string name = "kdn/profile/1";
+  const Context first = Change(Name(name), Suffix(0, 3)).value();
+  EXPECT_TRUE(first.policy.pinned);
+  EXPECT_EQ(Change(Name(name), Suffix(0, 3)).value(), first);  // the same again
+  for (const ContextSuffix& other : {Suffix(0, 3, 50), Suffix(3, 1), Suffix(0, 2), Suffix(1, 1)}) {
+    EXPECT_EQ(Change(Name(name), other).error().code(), Code::kAlreadyExists);
+  }
+  EXPECT_EQ(*Find(name), first);
+  // An operator may.
+  ContextFields fields;
+  fields.keys = true;
+  fields.values.model = first.model;
+  fields.values.keys = Suffix(0, 3, 50).keys;
+  EXPECT_EQ(Change(Name(name), fields).value().keys, fields.values.keys);
+  EXPECT_TRUE(Find(name)->policy.pinned);
+  EXPECT_TRUE(Change(Name(name), ContextRemoval{}).has_value());
+  EXPECT_TRUE(Change(Name(name), Suffix(0, 2)).has_value());
+  EXPECT_FALSE(Change(Name("kdn"), Suffix(0, 2)).value().policy.pinned);
+}
+
 TEST_F(ContextsTest, AContextHasABound) {
   EXPECT_EQ(Change(Name("a"), Suffix(0, limits::kChunksPerContextMax + 1)).error().code(),
             Code::kOutOfRange);

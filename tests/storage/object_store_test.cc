@@ -310,6 +310,38 @@ TEST_F(DramStoreTest, ChainsAreEvictedFromTheirEnds) {
   EXPECT_FALSE(driver_->Find(chain[6].header.tenant, chain[6].header.key, 0).has_value());
 }
 
+TEST_F(DramStoreTest, WhatOthersNeedIsNoVictimUpToItsShare) {
+  const auto of_kind = [](ObjectKind kind, std::uint64_t seed, std::size_t size_bytes) {
+    ObjectHeader header = ObjectOptions::DefaultHeader();
+    header.kind = kind;
+    return MakeObject({.seed = seed, .size_bytes = size_bytes, .header = header});
+  };
+  const TestObject profile = of_kind(ObjectKind::kProfile, 1, 200'000);
+  const TestObject spec = of_kind(ObjectKind::kModelSpec, 2, 2'000);
+  const TestObject chunk = of_kind(ObjectKind::kChunk, 3, 2'000);
+  const TestObject beyond = of_kind(ObjectKind::kProfile, 4, kMiB);  // of 8 MiB 0.5 are pinned
+  for (const TestObject* object : {&profile, &spec, &chunk, &beyond}) {
+    ASSERT_EQ(driver_.Put(*object), Code::kOk);
+  }
+  for (std::uint64_t seed = 100; seed < 120; ++seed) {
+    driver_.clock().Advance(std::chrono::milliseconds(1));
+    ASSERT_EQ(driver_.Put(MakeObject({.seed = seed, .size_bytes = kMiB})), Code::kOk);
+  }
+  EXPECT_TRUE(driver_.Has(profile));
+  EXPECT_TRUE(driver_.Has(spec));
+  EXPECT_FALSE(driver_.Has(chunk));
+  EXPECT_FALSE(driver_.Has(beyond));
+  // What has gone makes room for another one.
+  ASSERT_TRUE(driver_->Truncate(IdOf(profile), kAllLevels).ok());
+  const TestObject next = of_kind(ObjectKind::kProfile, 5, 500'000);
+  ASSERT_EQ(driver_.Put(next), Code::kOk);
+  for (std::uint64_t seed = 200; seed < 220; ++seed) {
+    driver_.clock().Advance(std::chrono::milliseconds(1));
+    ASSERT_EQ(driver_.Put(MakeObject({.seed = seed, .size_bytes = kMiB})), Code::kOk);
+  }
+  EXPECT_TRUE(driver_.Has(next));
+}
+
 TEST_F(DramStoreTest, ChangesTellWhatCameAndWent) {
   const TestObject object = MakeObject();
   ASSERT_EQ(driver_.Put(object), Code::kOk);
