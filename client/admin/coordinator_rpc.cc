@@ -85,6 +85,47 @@ Result<v1::ListContextsResponse> CoordinatorRpc::ListContexts(
   return response;
 }
 
+Result<v1::Context> CoordinatorRpc::GetContext(std::uint64_t tenant_id,
+                                               const std::string& name) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::GetContextRequest request;
+  request.set_tenant_id(tenant_id);
+  request.set_name(name);
+  v1::Context response;
+  const Status status = StatusOf(contexts_->Get(&context, request, &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Result<v1::Context> CoordinatorRpc::SetContext(const v1::SetContextRequest& request) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::Context response;
+  const Status status = StatusOf(contexts_->Set(&context, request, &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Status CoordinatorRpc::DeleteContext(std::uint64_t tenant_id, const std::string& name) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::DeleteContextRequest request;
+  request.set_tenant_id(tenant_id);
+  request.set_name(name);
+  v1::DeleteContextResponse response;
+  return StatusOf(contexts_->Delete(&context, request, &response));
+}
+
+Result<v1::DropResponse> CoordinatorRpc::Drop(const v1::DropRequest& request) const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::DropResponse response;
+  const Status status = StatusOf(admin_->Drop(&context, request, &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
 Result<v1::WhereResponse> CoordinatorRpc::Where(const v1::WhereRequest& request) const {
   grpc::ClientContext context;
   Bound(context);

@@ -27,6 +27,11 @@ class CoordinatorRpc {
   [[nodiscard]] Result<v1::NodesResponse> Nodes() const;
   [[nodiscard]] Result<v1::ListContextsResponse> ListContexts(
       const v1::ListContextsRequest& request) const;
+  [[nodiscard]] Result<v1::Context> GetContext(std::uint64_t tenant_id,
+                                               const std::string& name) const;
+  [[nodiscard]] Result<v1::Context> SetContext(const v1::SetContextRequest& request) const;
+  [[nodiscard]] Status DeleteContext(std::uint64_t tenant_id, const std::string& name) const;
+  [[nodiscard]] Result<v1::DropResponse> Drop(const v1::DropRequest& request) const;
   [[nodiscard]] Result<v1::WhereResponse> Where(const v1::WhereRequest& request) const;
   // Calls `progress` for every message; the last has `done`. No deadline: objects take their time.
   [[nodiscard]] Status Verify(const v1::VerifyRequest& request,

@@ -64,6 +64,14 @@ ClientOptions OptionsFrom(const kdn_client_options& given) {
   if (given.chunk_tokens != 0) options.chunk_tokens = given.chunk_tokens;
   if (given.timeout_ms != 0) options.timeout = std::chrono::milliseconds(given.timeout_ms);
   if (given.decode_threads != 0) options.decode_threads = given.decode_threads;
+  if (given.profile_refresh_ms != 0) {
+    options.profile_refresh = std::chrono::milliseconds(given.profile_refresh_ms);
+  }
+  if (given.profile_learn_chunks == UINT32_MAX) {
+    options.profile_learn_chunks = 0;
+  } else if (given.profile_learn_chunks != 0) {
+    options.profile_learn_chunks = given.profile_learn_chunks;
+  }
   return options;
 }
 
@@ -148,6 +156,19 @@ kdn_code kdn_model_open(kdn_client* client, const kdn_model_spec* spec, const kd
     const auto made = client->client->UseModel(SpecFrom(given), options);
     if (!made) return Fail(made.error());
     *model = reinterpret_cast<const kdn_model*>(*made);
+    return kdn_code{0};
+  });
+}
+
+kdn_code kdn_model_await_profile(kdn_client* client, const kdn_model* model, uint32_t timeout_ms,
+                                 uint8_t* id) {
+  return Guarded([&] {
+    if (client == nullptr || model == nullptr || id == nullptr) {
+      return Fail(Code::kInvalidArgument, "client, model and id must not be NULL");
+    }
+    const auto profile = client->client->AwaitProfile(*ModelOf(model), DeadlineAfter(timeout_ms));
+    if (!profile) return Fail(profile.error());
+    std::memcpy(id, profile->bytes.data(), kdn::ProfileId::kSize);
     return kdn_code{0};
   });
 }

@@ -49,6 +49,12 @@ ClientMetrics::ClientMetrics(MetricRegistry& registry)
           registry.CounterOf("kdn_client_chunks_stored_total", "Chunks made visible by stores")),
       bytes_sent(
           registry.CounterOf("kdn_client_bytes_sent_total", "Bytes of objects sent by stores")),
+      profiles_fetched(
+          registry.CounterOf("kdn_client_profiles_fetched_total", "Profiles fetched and checked")),
+      profiles_missing(registry.CounterOf("kdn_client_profiles_missing_total",
+                                          "Profiles that objects name and that could not be had")),
+      profiles_learned(registry.CounterOf("kdn_client_profiles_learned_total",
+                                          "Profiles learned here that became a model's")),
       lookup_seconds(registry.HistogramOf("kdn_client_lookup_seconds", "Time of lookups")),
       load_seconds(registry.HistogramOf("kdn_client_load_seconds", "Time of loads")),
       store_seconds(registry.HistogramOf("kdn_client_store_seconds", "Time of stores")) {}

@@ -54,10 +54,15 @@ struct ClientMetrics {
   Counter& stores;
   Counter& chunks_stored;
   Counter& bytes_sent;
+  Counter& profiles_fetched;
+  Counter& profiles_missing;
+  Counter& profiles_learned;
   Histogram& lookup_seconds;
   Histogram& load_seconds;
   Histogram& store_seconds;
 };
+
+class Profiles;
 
 struct ClientContext {
   explicit ClientContext(const ClientOptions& client_options)
@@ -72,6 +77,8 @@ struct ClientContext {
   NodeDirectory nodes;                   // of the I/O loop
   std::unique_ptr<StagingPool> staging;  // of the I/O loop
   std::unique_ptr<WorkPool> workers;
+  // The client's own; set before any operation begins, and stopped before the loop is.
+  Profiles* profiles = nullptr;
   std::unique_ptr<IoLoop> loop;  // last: its thread uses all of the above
 
   // The deadline that a call without one gets.

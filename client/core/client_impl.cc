@@ -8,7 +8,9 @@
 #include "base/limits.h"
 #include "client/core/load_op.h"
 #include "client/core/lookup_op.h"
+#include "client/core/profiles.h"
 #include "client/core/store_op.h"
+#include "proto/wire/context.h"
 
 namespace kdn::client {
 namespace {
@@ -21,6 +23,7 @@ class LookupHandleImpl final : public LookupHandle {
   }
   bool Done() override { return op_->Done(); }
   LookupResult Take() override { return op_->Take(); }
+  void Cancel() override { op_->GiveUp(); }
 
  private:
   std::shared_ptr<LookupOp> op_;
@@ -87,9 +90,20 @@ class ClientImpl final : public Client {
  public:
   explicit ClientImpl(std::shared_ptr<ClientContext> context) : context_(std::move(context)) {}
   ~ClientImpl() override {
-    // The loop first: its end cancels all calls, whose callbacks use workers and models.
+    // What fetches and learns uses the loop; the loop's end cancels all calls, whose callbacks use
+    // workers and models.
+    if (profiles_) profiles_->Stop();
     context_->loop->Stop();
     context_->workers->Stop();
+  }
+
+  // Before anything else.
+  Status Prepare() {
+    auto stored = StoredProfiles::Make(*this);
+    if (!stored) return stored.error();
+    profiles_ = std::make_unique<Profiles>(*this, context_, *std::move(stored));
+    context_->profiles = profiles_.get();
+    return Status();
   }
 
   Result<const Model*> UseModel(const ModelSpec& spec, const ModelOptions& options) override {
@@ -103,13 +117,12 @@ class ClientImpl final : public Client {
                                        const LookupOptions& options) override {
     auto op = std::make_shared<LookupOp>(context_, model, options);
     std::vector<std::vector<ChunkKey>> chains;
-    const std::size_t tokens_max =
-        std::size_t{limits::kKeysPerCallMax} * context_->options.chunk_tokens;
+    const std::uint32_t chunk_tokens = model.ChunkTokensOr(context_->options.chunk_tokens);
+    const std::size_t tokens_max = std::size_t{limits::kKeysPerCallMax} * chunk_tokens;
     tokens = tokens.first(std::min(tokens.size(), tokens_max));
     for (const ChunkSecret& secret : context_->options.chunk_secrets) {
       const ChunkHasher hasher = model.Hasher(secret, options.extras);
-      chains.push_back(
-          hasher.ChainOf(tokens, context_->options.chunk_tokens, /*with_partial=*/true));
+      chains.push_back(hasher.ChainOf(tokens, chunk_tokens, /*with_partial=*/true));
     }
     op->Start(std::move(chains), tokens.size());
     return std::make_unique<LookupHandleImpl>(std::move(op));
@@ -172,6 +185,10 @@ class ClientImpl final : public Client {
     return std::make_unique<StoreHandleImpl>(std::move(op));
   }
 
+  Result<ProfileId> AwaitProfile(const Model& model, TimePoint deadline) override {
+    return profiles_->Await(model, context_->DeadlineOr(deadline));
+  }
+
   bool Connected() const override { return context_->loop->calls().Connected(); }
   std::string Metrics() const override { return context_->registry.Render(); }
 
@@ -181,6 +198,7 @@ class ClientImpl final : public Client {
   void Ask(wire::PutStartRequest request, TimePoint deadline, std::shared_ptr<Answer> answer);
 
   std::shared_ptr<ClientContext> context_;  // shared with operations that a deadline cut off
+  std::unique_ptr<Profiles> profiles_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<const Model>> models_;  // guarded by mutex_
 };
@@ -241,7 +259,7 @@ void ClientImpl::Ask(wire::PutStartRequest request, TimePoint deadline,
 
 Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const TokenId> tokens,
                                         const StorePlanOptions& options) {
-  const std::uint32_t chunk_tokens = context_->options.chunk_tokens;
+  const std::uint32_t chunk_tokens = model.ChunkTokensOr(context_->options.chunk_tokens);
   if (options.part_count == 0 || options.part_count > limits::kPartsPerChunkMax) {
     return Error(Code::kInvalidArgument, "part_count is out of bounds");
   }
@@ -250,6 +268,10 @@ Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const Toke
   }
   if (options.context.size() > limits::kContextNameBytesMax) {
     return Error(Code::kInvalidArgument, "a context's name is longer than the limit");
+  }
+  if (model.kind() == ObjectKind::kChunk && options.context.starts_with(wire::kOwnContextPrefix)) {
+    return Error(Code::kInvalidArgument,
+                 "names that begin with kdn/ are not for contexts of chunks");
   }
   if (tokens.size() > std::size_t{limits::kKeysPerCallMax} * chunk_tokens) {
     return Error(Code::kInvalidArgument, "more tokens than one store can take");
@@ -323,7 +345,9 @@ Result<std::unique_ptr<Client>> MakeClient(const ClientOptions& options,
   }
   KDN_ASSIGN_OR_RETURN(context->workers, WorkPool::Start(options.decode_threads));
   KDN_ASSIGN_OR_RETURN(context->loop, IoLoop::Start(std::move(calls), context->clock));
-  return std::make_unique<ClientImpl>(std::move(context));
+  auto client = std::make_unique<ClientImpl>(std::move(context));
+  if (Status status = client->Prepare(); !status.ok()) return std::unexpected(status);
+  return client;
 }
 
 }  // namespace kdn::client

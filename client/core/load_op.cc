@@ -113,6 +113,7 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
   item.part = where.shape.number;
   item.put_id = matched.where.put_id;
   item.levels = LevelsToRead(where.level_bytes, options_.level_max);
+  unit.wanted.kind = model_.kind();
   unit.wanted.shape = where.shape;
   unit.wanted.model = state_.model;
   unit.wanted.token_count = matched.where.token_count;

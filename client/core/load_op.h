@@ -5,7 +5,9 @@
 //   1. Every part of every chunk that intersects the memory becomes a unit, in the order asked for.
 //      A chunk whose parts do not cover the memory's layers and heads ends the prefix.
 //   2. A unit takes staging memory and reads from its best replica.
-//   3. Pieces are checked; whole tiles go to the work pool, which verifies and decodes them.
+//   3. Pieces are checked; whole tiles go to the work pool, which verifies and decodes them. If the
+//      object names a profile that is not here, the read is given up, and begun anew once it is: it
+//      must not hold the memory that fetching the profile may need.
 //   4. A unit whose replica fails goes on at the next one at once, for what is still missing.
 //   5. When all units are over, or at the deadline, the gate to the engine's memory closes.
 //
@@ -54,8 +56,10 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
     std::shared_ptr<ReadAttempt> attempt;
     std::set<std::uint64_t> tiles_done;  // by TilePlaceKey(), over all attempts
     std::vector<std::uint32_t>
-        layer_missing;        // tiles yet to come, per layer from item.layers.first
-    std::size_t missing = 0;  // tiles yet to come
+        layer_missing;             // tiles yet to come, per layer from item.layers.first
+    std::size_t missing = 0;       // tiles yet to come
+    bool profile_coming = false;   // reading goes on once it is here
+    bool profile_fetched = false;  // once: a replica that names another is not believed twice
     bool planned = false;
     bool started = false;
     bool over = false;
@@ -77,6 +81,8 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   // 3.
   void OnPiece(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt, std::size_t offset,
                std::size_t size_bytes);
+  [[nodiscard]] bool TakeProfile(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt);
+  void OnProfile(std::size_t unit, bool found);
   void PlanUnit(Unit& unit, const ReadAttempt& attempt);
   void Dispatch(std::size_t unit, const std::shared_ptr<ReadAttempt>& attempt,
                 std::vector<std::uint32_t> jobs);

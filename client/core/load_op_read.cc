@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "client/core/load_op.h"
+#include "client/core/profiles.h"
 
 namespace kdn::client {
 namespace {
@@ -91,8 +92,41 @@ void LoadOp::OnPiece(std::size_t index, const std::shared_ptr<ReadAttempt>& atte
     context_->loop->calls().Cancel(attempt->call);
     return;
   }
+  if (attempt->have_header() && !TakeProfile(index, attempt)) return;
   if (!ready.empty()) PlanUnit(units_[index], *attempt);
   Dispatch(index, attempt, std::move(ready));
+}
+
+// False if the profile has to be fetched: the attempt is then over.
+bool LoadOp::TakeProfile(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt) {
+  const ProfileId& id = attempt->header().profile;
+  const bool alone = (attempt->header().flags & kFlagExactAlone) != 0;  // it needs none
+  if (attempt->profile || id.IsZero() || alone) return true;
+  attempt->profile = context_->profiles->Find(id);
+  if (attempt->profile) return true;
+  Unit& unit = units_[index];
+  attempt->failed = true;
+  if (unit.profile_fetched) {
+    unit.replicas.clear();  // it has gone again: others need more of them than this client keeps
+  } else {
+    unit.profile_coming = true;
+    unit.replicas.insert(unit.replicas.begin(), attempt->replica);
+    ++unit.replicas_fresh;
+    context_->profiles->Fetch(model_, id,
+                              [self = shared_from_this(), index](const Profiles::LoadedRef& found) {
+                                self->OnProfile(index, found != nullptr);
+                              });
+  }
+  context_->loop->calls().Cancel(attempt->call);
+  return false;
+}
+
+void LoadOp::OnProfile(std::size_t index, bool found) {
+  Unit& unit = units_[index];
+  unit.profile_coming = false;
+  unit.profile_fetched = true;
+  if (!found) unit.replicas.clear();  // every replica names it: what it codes is a miss
+  if (!unit.attempt) StartUnit(index);
 }
 
 void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
@@ -154,8 +188,8 @@ Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
   }
   const codec::ChunkPlace place{attempt.header().first_position, attempt.header().token_count};
   return model_.codec()
-      .DecodeTile(attempt.header(), tiles, kv_->kv(), kv_->blocks(), place, /*profile=*/nullptr,
-                  scratch)
+      .DecodeTile(attempt.header(), tiles, kv_->kv(), kv_->blocks(), place,
+                  attempt.profile ? &attempt.profile->profile : nullptr, scratch)
       .code();
 }
 
@@ -236,7 +270,7 @@ void LoadOp::Settle(std::size_t index, const std::shared_ptr<ReadAttempt>& attem
   if (unit.attempt != attempt) return;
   unit.attempt.reset();
   context_->staging->Give(attempt->window());
-  if (closed_ || unit.over) return;
+  if (closed_ || unit.over || unit.profile_coming) return;
   if (unit.planned && unit.missing == 0) {
     EndUnit(index, true);
     Pump();
@@ -244,8 +278,12 @@ void LoadOp::Settle(std::size_t index, const std::shared_ptr<ReadAttempt>& attem
     EndUnit(index, false);
     Pump();
   } else {
-    ++report_.replicas_failed_over;
-    context_->metrics.failovers.Add();
+    // Its own replica again, now that the profile is there, is no failover.
+    const bool again = unit.profile_fetched && unit.replicas.front() == attempt->replica;
+    if (!again) {
+      ++report_.replicas_failed_over;
+      context_->metrics.failovers.Add();
+    }
     StartUnit(index);
   }
 }

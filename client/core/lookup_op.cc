@@ -33,6 +33,7 @@ LookupOp::LookupOp(std::shared_ptr<ClientContext> context, const Model& model,
                    LookupOptions options)
     : context_(std::move(context)),
       model_(model.fingerprint()),
+      chunk_tokens_(model.ChunkTokensOr(context_->options.chunk_tokens)),
       options_(std::move(options)),
       begun_(context_->clock.Now()),
       deadline_(context_->DeadlineOr(options_.deadline)) {}
@@ -103,7 +104,7 @@ void LookupOp::OnDirectory(const std::vector<std::vector<ChunkKey>>& chains, Cod
   context_->nodes.Update(answer->map);
   LookupResult::State state;
   state.model = model_;
-  state.chunk_tokens = context_->options.chunk_tokens;
+  state.chunk_tokens = chunk_tokens_;
   state.floor = options_.floor;
   state.level_min = options_.level_min;
   for (std::size_t i = 0; i < answer->chunks.size(); ++i) {

@@ -37,6 +37,7 @@ class LookupOp final : public std::enable_shared_from_this<LookupOp> {
 
   const std::shared_ptr<ClientContext> context_;
   const ModelFingerprint model_;
+  const std::uint32_t chunk_tokens_;
   const LookupOptions options_;
   const TimePoint begun_;
   const TimePoint deadline_;

@@ -19,6 +19,15 @@ Result<std::unique_ptr<const Model>> Model::Make(const ModelSpec& spec,
   return std::unique_ptr<const Model>(new Model(std::move(codec), options));
 }
 
+Result<std::unique_ptr<const Model>> Model::MakeOfKind(const ModelSpec& spec, ObjectKind kind,
+                                                       std::uint32_t chunk_tokens) {
+  KDN_ASSIGN_OR_RETURN(codec::ObjectCodec codec, codec::ObjectCodec::Make(spec));
+  std::unique_ptr<Model> model(new Model(std::move(codec), {}));
+  model->kind_ = kind;
+  model->chunk_tokens_ = chunk_tokens;
+  return model;
+}
+
 Model::Model(codec::ObjectCodec codec, ModelOptions options)
     : codec_(std::move(codec)),
       options_(std::move(options)),

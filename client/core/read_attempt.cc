@@ -16,7 +16,7 @@ Status ReadAttempt::ReadHead() {
   auto header = DecodeHeader(window_.first(kObjectHeaderBytes));
   if (!header) return header.error();
   // The checksum says that the header is intact; these say that it is the one asked for.
-  if (header->kind != ObjectKind::kChunk || header->key != wanted_.item.key ||
+  if (header->kind != wanted_.kind || header->key != wanted_.item.key ||
       header->put_id != wanted_.item.put_id) {
     return Wrong("another object's header");
   }

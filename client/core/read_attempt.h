@@ -11,6 +11,7 @@
 
 #include "client/core/arrival.h"
 #include "client/core/calls.h"
+#include "client/core/stored_profiles.h"
 #include "client/core/tile_plan.h"
 #include "proto/object/header.h"
 #include "proto/wire/lookup.h"
@@ -20,6 +21,7 @@ namespace kdn::client {
 
 // What the object must be for its bytes to be used.
 struct WantedObject {
+  ObjectKind kind = ObjectKind::kChunk;
   wire::ReadItem item;
   PartShape shape;
   ModelFingerprint model;
@@ -36,6 +38,8 @@ class ReadAttempt {
   // for: the attempt is then over. Jobs that have become whole are appended to `ready`.
   Status OnPiece(std::size_t offset, std::size_t size_bytes, std::vector<std::uint32_t>& ready);
 
+  // Whether header() may be looked at.
+  [[nodiscard]] bool have_header() const { return have_header_; }
   // True once every job has been ready.
   [[nodiscard]] bool Complete() const { return planned_ && jobs_ready_ == jobs_.size(); }
 
@@ -52,6 +56,7 @@ class ReadAttempt {
   CallId call{};      // of the loop
   CallTarget target;  // the replica
   wire::ReplicaLocation replica;
+  std::shared_ptr<const LoadedProfile> profile;  // that the header names; null: none
   bool insisted = false;       // the call was made although the replica had been out of reach
   std::uint32_t jobs_out = 0;  // dispatched and not yet back
   bool call_over = false;

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "client/core/profiles.h"
+
 namespace kdn::client {
 namespace {
 
@@ -30,6 +32,7 @@ StoreOp::StoreOp(std::shared_ptr<ClientContext> context, const Model& model, con
 void StoreOp::Start() {
   context_->loop->Post([self = shared_from_this()] {
     self->MakeObjects();
+    if (self->TakesProfile()) self->context_->profiles->OnStoreBegun(self->model_);
     self->context_->loop->At(self->deadline_, [weak = self->weak_from_this()] {
       if (const auto op = weak.lock()) op->Close(Code::kDeadlineExceeded);
     });
@@ -75,6 +78,7 @@ void StoreOp::MakeObjects() {
 ObjectHeader StoreOp::HeaderOf(std::size_t chunk, std::uint64_t first_token) const {
   const PlannedChunk& planned = plan_.chunks[chunk];
   ObjectHeader header;
+  header.kind = model_.kind();
   header.tenant = context_->options.tenant;
   header.secret = plan_.secret;
   header.key = planned.key;
@@ -95,6 +99,12 @@ ObjectHeader StoreOp::HeaderOf(std::size_t chunk, std::uint64_t first_token) con
   const Rotary& rotary = model_.spec().rotary;
   if (rotary.scaling == RotaryScaling::kDynamicNtk) header.flags |= kFlagCodedRotated;
   return header;
+}
+
+// Profiles are of the coarser levels, and of keys without their position.
+bool StoreOp::TakesProfile() const {
+  return plan_.levels.Has(Level::kDraft) &&
+         model_.spec().rotary.scaling != RotaryScaling::kDynamicNtk;
 }
 
 void StoreOp::Pump() {
@@ -129,9 +139,12 @@ void StoreOp::Encode(std::size_t index, codec::CodecScratch& scratch) {
   Object& object = objects_[index];
   if (gate_.Enter()) {
     encoded.reserve(object.staging.size());
+    const Profiles::LoadedRef profile =
+        TakesProfile() ? context_->profiles->Current(model_) : nullptr;
+    if (profile) object.header.profile = profile->id;
     const codec::ChunkPlace place{object.header.first_position, object.header.token_count};
     status = model_.codec().Encode(object.header, kv_->kv(), kv_->blocks(), place,
-                                   /*profile=*/nullptr, encoded, scratch);
+                                   profile ? &profile->profile : nullptr, encoded, scratch);
     last = gate_.Leave();
   }
   if (status.ok() && encoded.size() > object.staging.size()) status = Status(Code::kInternal);

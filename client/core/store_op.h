@@ -78,6 +78,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void OnCommitted(const std::vector<std::size_t>& objects, Code code, ConstBytes response);
   void Abort(std::size_t grant);
   // 4.
+  [[nodiscard]] bool TakesProfile() const;
   void NameContext();
   void Close(Code code);
   void Finish();
@@ -107,6 +108,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   std::size_t grants_open_ = 0;
   std::vector<bool> chunk_stored_;  // visible, pending or present
   bool last_chunk_visible_ = false;
+  std::vector<std::size_t> without_profile_;  // lossy chunks, visible
   bool closed_ = false;
   Code code_ = Code::kOk;
   StoreReport report_;

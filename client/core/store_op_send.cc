@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "client/core/profiles.h"
 #include "client/core/store_op.h"
 #include "proto/wire/context.h"
 
@@ -193,6 +194,8 @@ void StoreOp::OnCommitted(const std::vector<std::size_t>& objects, Code code, Co
     if (answer->objects[i].replicas < granted.replicas) ++report_.chunks_under_replicated;
     if (answer->objects[i].replicas_on_disk > 0) ++report_.chunks_on_disk;
     if (chunk + 1 == plan_.chunks.size()) last_chunk_visible_ = true;
+    const bool without = objects_[objects[i]].header.profile.IsZero();
+    if (TakesProfile() && without) without_profile_.push_back(chunk);
   }
   if (!usable && code_ == Code::kOk) code_ = code == Code::kOk ? Code::kInternal : code;
   if (--grants_open_ == 0 && !closed_) NameContext();
@@ -213,6 +216,12 @@ void StoreOp::Abort(std::size_t grant) {
 
 void StoreOp::NameContext() {
   if (report_.chunks_failed > 0 && code_ == Code::kOk) code_ = Code::kUnavailable;
+  if (!without_profile_.empty()) {
+    std::vector<ChunkKey> chain;
+    for (const PlannedChunk& chunk : plan_.chunks) chain.push_back(chunk.key);
+    std::sort(without_profile_.begin(), without_profile_.end());
+    context_->profiles->OnStored(model_, chain, without_profile_);
+  }
   // Of several writers, the one whose commit completed the last chunk names the context.
   wire::ContextUpdateRequest request;
   for (std::size_t c = 0; c < plan_.chunks.size() && chunk_stored_[c]; ++c) {

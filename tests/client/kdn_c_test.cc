@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <kdn/kdn.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -180,6 +182,14 @@ TEST_F(KdnC, WhatWasStoredIsLoadedBitForBit) {
   EXPECT_EQ(values_, before);
   kdn_load_close(load);
   kdn_lookup_close(lookup);
+}
+
+TEST_F(KdnC, AModelHasNoProfileAtFirst) {
+  uint8_t id[32];
+  std::memset(id, 7, sizeof(id));
+  ASSERT_EQ(kdn_model_await_profile(client_, model_, 0, id), kOk) << kdn_last_error();
+  EXPECT_TRUE(std::all_of(std::begin(id), std::end(id), [](uint8_t byte) { return byte == 0; }));
+  EXPECT_EQ(kdn_model_await_profile(client_, model_, 0, nullptr), kInvalidArgument);
 }
 
 TEST_F(KdnC, NullWhereSomethingIsNeededIsAnErrorWithAText) {

@@ -2,6 +2,7 @@
 
 #include "client/admin/output.h"
 #include "client/admin/verbs/verbs.h"
+#include "proto/wire/context.h"
 
 namespace kdn::admin {
 namespace {
@@ -21,6 +22,9 @@ int Run(const VerbContext& context, const std::string& prefix) {
     if (!page) return PrintError(page.error());
     for (int i = 0; i < page->contexts_size(); ++i) {
       const v1::Context& found = page->contexts(i);
+      // What KDN keeps for itself, unless it is asked for: `kdnctl profile list` explains it.
+      const bool own = found.name().starts_with(wire::kOwnContextPrefix);
+      if (own && !prefix.starts_with(wire::kOwnContextPrefix)) continue;
       const std::uint32_t chunks = i < page->chunk_counts_size() ? page->chunk_counts(i) : 0;
       json.push_back({{"name", found.name()},
                       {"tenant_id", found.tenant_id()},

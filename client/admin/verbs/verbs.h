@@ -31,6 +31,7 @@ void AddNodesVerb(CLI::App& app, VerbContext& context);
 void AddContextsVerb(CLI::App& app, VerbContext& context);
 void AddWhereVerb(CLI::App& app, VerbContext& context);
 void AddVerifyVerb(CLI::App& app, VerbContext& context);
+void AddProfileVerb(CLI::App& app, VerbContext& context);
 void AddPutVerb(CLI::App& app, VerbContext& context);
 void AddGetVerb(CLI::App& app, VerbContext& context);
 void AddClusterVerb(CLI::App& app, VerbContext& context);

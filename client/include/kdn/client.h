@@ -56,8 +56,16 @@ struct ClientOptions {
   std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline; how long a
                                             // store waits for a node or the coordinator
   bool insecure = false;                    // allows plaintext off loopback
-  std::string congestion_control;           // of TCP; empty: the system's
-  std::shared_ptr<Log> log;  // null: nothing. Shared: it outlives the library's threads
+
+  // Profiles (docs/codec.md), of models that are stored at lossy levels.
+  // How old the cluster's word on a model's current profile may be when something is stored.
+  std::chrono::milliseconds profile_refresh{30'000};
+  // When so many chunks of a model without a profile have been stored, one is learned from them in
+  // the background and offered to the tenant's other clients. 0: none is.
+  std::uint32_t profile_learn_chunks = 32;
+
+  std::string congestion_control;  // of TCP; empty: the system's
+  std::shared_ptr<Log> log;        // null: nothing. Shared: it outlives the library's threads
 };
 
 // An engine's model as the client knows it. Made once; immutable; lives as long as its Client.
@@ -124,6 +132,8 @@ class LookupHandle {
   // Waits until it is done, at the latest at its deadline, and returns what was found; a miss if
   // nothing was, or the cluster did not answer.
   virtual LookupResult Take() = 0;
+  // Never waits; unless it is done, it is a miss soon. Safe from any thread.
+  virtual void Cancel() = 0;
 };
 
 // -- Load --------------------------------------------------------------------------------------
@@ -277,6 +287,12 @@ class Client {
                                                      const PartShape& shape,
                                                      const codec::PagedKv& kv,
                                                      const codec::BlockTables& blocks) = 0;
+
+  // Asks the cluster for the model's current profile and waits until this client has it, at the
+  // latest until the deadline (zero: now + ClientOptions::timeout). Stores and loads never wait for
+  // this: a store that begins before codes without a profile, and larger. Zeros: the model has
+  // none. kNotFound: it has one that cannot be had; kUnavailable: nobody answers.
+  virtual Result<ProfileId> AwaitProfile(const Model& model, TimePoint deadline) = 0;
 
   // True while the coordinator answers. Never blocks.
   [[nodiscard]] virtual bool Connected() const = 0;

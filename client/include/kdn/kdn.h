@@ -54,6 +54,11 @@ typedef struct kdn_client_options {
   uint32_t decode_threads;          /* 0: 1 */
   uint64_t embedded_dram_bytes;     /* libkdn_embedded only; else 12 (unimplemented) */
   const char* embedded_disk_folder; /* NULL: DRAM only */
+  /* Profiles, of models stored at lossy levels: how old the cluster's word on a model's current one
+   * may be (0: 30000), and after how many stored chunks of a model without one this client learns
+   * one in the background (0: 32; UINT32_MAX: never). */
+  uint32_t profile_refresh_ms;
+  uint32_t profile_learn_chunks;
 } kdn_client_options;
 
 /* Returns at once, whether a cluster answers or not. */
@@ -109,6 +114,13 @@ typedef struct kdn_model_spec {
 
 KDN_API kdn_code kdn_model_open(kdn_client* client, const kdn_model_spec* spec,
                                 const kdn_model** model);
+
+/* Asks the cluster for the model's current profile and waits until this client has it, at the
+ * latest timeout_ms (0: the client's). `id` has 32 bytes, zeros if the model has none. Stores and
+ * loads do not need this: it is for who wants the first store to be as small as later ones. 5: it
+ * has one that cannot be had. */
+KDN_API kdn_code kdn_model_await_profile(kdn_client* client, const kdn_model* model,
+                                         uint32_t timeout_ms, uint8_t* id);
 
 /* -- Paged memory: address = base[layer] + block*s + slot*s + head*s + dim*s, per plane ---- */
 

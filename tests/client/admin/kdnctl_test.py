@@ -17,7 +17,7 @@ import unittest
 from pathlib import Path
 
 KDNCTL = ""
-VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "cluster"]
+VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "profile", "cluster"]
 WRONG_USAGE, NOT_FOUND, NO_ANSWER, DAMAGED = 2, 3, 4, 5
 
 
