@@ -103,6 +103,10 @@ bool NestedDecoder::Open(ConstBytes tile) {
     }
     at = RoundUp(at, kRunAlignment);
   }
+  if (at == 0) {
+    in.Zeros(kEmptyTileBytes);
+    at = kEmptyTileBytes;
+  }
   if (!in.ok() || at != tile.size()) return false;
   view.end = tile.data() + tile.size();
   ++open_;

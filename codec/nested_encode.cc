@@ -243,6 +243,9 @@ void NestedEncoder::Finish(std::span<std::vector<std::byte>> tiles) {
     directory.resize(RoundUp(directory.size(), kRunAlignment));
     tiles[level].insert(tiles[level].end(), directory.begin(), directory.end());
     tiles[level].insert(tiles[level].end(), data.begin(), data.end());
+    if (directory.empty() && data.empty()) {
+      tiles[level].resize(tiles[level].size() + kEmptyTileBytes);
+    }
   }
 }
 

@@ -21,6 +21,9 @@ namespace kdn::codec {
   if (level == one.start) return one.planes;
   return level > one.start ? 1 : 0;
 }
+// A tile of a level at which no class has begun: so many zeros, as no tile is of no bytes.
+inline constexpr std::size_t kEmptyTileBytes = 16;
+
 // Blocks of the next class begin where a machine can load their states.
 [[nodiscard]] inline std::size_t PlaneBytes(const ComponentClass& one, std::size_t tokens) {
   return RoundUp(tokens * one.width / 8, kBlockAlignment);

@@ -104,7 +104,11 @@ bool NestedDirectory::Open(ConstBytes tile, const std::byte* bytes_dev) {
     levels_[open_].strips.push_back(bytes_dev + at);
     at += StripBytes(s);
   }
-  if (at != tile.size()) return false;
+  if (at == 0) {
+    in.Zeros(kEmptyTileBytes);
+    at = kEmptyTileBytes;
+  }
+  if (!in.ok() || at != tile.size()) return false;
   ++open_;
   return true;
 }

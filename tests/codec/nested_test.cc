@@ -129,6 +129,32 @@ TEST(Nested, SizesAreTheEntropysAndABitALevel) {
   EXPECT_NEAR(bits(2), 1.0, 0.01);
 }
 
+// A segment has no tile of no bytes.
+TEST(Nested, ATileBeforeAnyClassHasBegunIsZeros) {
+  const TileShape shape = Shape(64, 32);
+  const std::vector<float> values = Gaussian(shape, 5);
+  OwnCodings own;
+  MeasureCodings(shape, values, own);
+  for (StripProfile& strip : own.strips) strip.classes[0].start = 2;
+  const std::vector<StripCoding> codings = CodingsOf(own);
+  Tiles tiles;
+  NestedScratch scratch;
+  EncodeNested(shape, values, codings, /*inline_codings=*/false, kLossyLevels, kScalarKernels,
+               tiles, scratch);
+  EXPECT_EQ(tiles[1], std::vector<std::byte>(16));
+  const auto opens = [&] {
+    NestedScratch decoding;
+    NestedDecoder decoder(kScalarKernels, shape, codings, decoding);
+    return decoder.Open(tiles[0]) && decoder.Open(tiles[1]) && decoder.Open(tiles[2]) &&
+           decoder.DecodeSymbols(std::vector<std::uint8_t>(shape.strips(), 1));
+  };
+  EXPECT_TRUE(opens());
+  tiles[1][7] = std::byte{1};
+  EXPECT_FALSE(opens());
+  tiles[1].clear();
+  EXPECT_FALSE(opens());
+}
+
 TEST(Nested, TokensFarOutsideKeepTheirRelativePrecision) {
   const TileShape shape = Shape(256, 64, 1);
   std::vector<float> values = Gaussian(shape, 3);
