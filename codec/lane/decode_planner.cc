@@ -90,6 +90,27 @@ Status CheckTiles(std::span<const LaunchTile> tiles) {
   return Status();
 }
 
+// As DecodeTile() has it: positions are bounded before anything is computed of them.
+Status CheckPositions(std::uint64_t first, std::uint32_t tokens) {
+  if (first < kPositionsMax && kPositionsMax - first >= tokens) return Status();
+  return Refuse(Code::kInvalidArgument, "positions must be below 2^29");
+}
+
+Status CheckMoved(const ObjectHeader& header, const RotaryAngles* angles, std::int64_t moved) {
+  if (moved != 0 && angles == nullptr) {
+    return Refuse(Code::kUnimplemented, "these keys were coded rotated and cannot be moved");
+  }
+  if (angles == nullptr) return Status();
+  KDN_RETURN_IF_ERROR(CheckPositions(header.first_position, header.token_count));
+  constexpr auto kEnd = static_cast<std::int64_t>(kPositionsMax);
+  if (moved <= -kEnd || moved >= kEnd) {
+    return Refuse(Code::kInvalidArgument, "a chunk cannot be moved so far");
+  }
+  const std::int64_t first = static_cast<std::int64_t>(header.first_position) + moved;
+  if (first < 0) return Refuse(Code::kInvalidArgument, "the chunk would begin before position 0");
+  return CheckPositions(static_cast<std::uint64_t>(first), header.token_count);
+}
+
 std::size_t SlotChannels(DType dtype) {
   return DTypeBytes(dtype) == 1 ? 16 : 8;
 }
@@ -141,12 +162,6 @@ Status DecodePlanner::Add(const ObjectHeader& header,
   const bool rotated = (header.flags & kFlagCodedRotated) != 0;
   const Target target{
       header, {kv, blocks, place}, profile, rotated || !angles_ ? nullptr : &*angles_};
-  if (place.moved != 0 && target.angles == nullptr) {
-    return Refuse(Code::kUnimplemented, "these keys were coded rotated and cannot be moved");
-  }
-  if (place.moved < 0 && header.first_position < static_cast<std::uint64_t>(-place.moved)) {
-    return Refuse(Code::kInvalidArgument, "the chunk would begin before position 0");
-  }
   Shared shared;
   shared.rows.resize(groups);
   const std::size_t before[] = {plan_.bytes.size(), units_.size(), strips_.size(), blocks_.size()};
@@ -173,6 +188,10 @@ Status DecodePlanner::Add(const ObjectHeader& header,
 Status DecodePlanner::AddPlace(const Target& target, std::span<const LaunchTile> tiles,
                                Shared& shared) {
   KDN_RETURN_IF_ERROR(CheckTiles(tiles));
+  const std::int64_t moved = target.memory.place.moved;
+  if (tiles[0].entry.scheme == TileScheme::kNested || moved != 0) {
+    KDN_RETURN_IF_ERROR(CheckMoved(target.header, target.angles, moved));
+  }
   Result<TilePlace> tile = PlaceOf(spec_, target.header, tiles[0].entry.at);
   if (!tile) return std::move(tile).error();
   PlaceWork work{.tiles = tiles,
@@ -190,7 +209,12 @@ Status DecodePlanner::AddPlace(const Target& target, std::span<const LaunchTile>
       return Refuse(Code::kInvalidArgument, "the object is coded with another profile");
     }
     if (shape.head_size % kClassWidthUnit != 0) {
-      return Refuse(Code::kUnimplemented, "lossy heads are of a multiple of 16 channels");
+      return Refuse(Code::kUnimplemented, "lossy levels need head sizes that are multiples of 16");
+    }
+    if (target.profile != nullptr &&
+        !target.profile->image.profile().Has(work.layers, work.tile.plane, work.heads,
+                                             shape.head_size)) {
+      return Refuse(Code::kInvalidArgument, "the profile is that of another model");
     }
     std::vector<StripCoding> codings;
     for (std::size_t s = 0; target.profile != nullptr && s < shape.strips(); ++s) {

@@ -27,7 +27,7 @@ struct LaneTable {
 };
 
 struct LaneBlock {
-  const std::byte* states = nullptr;  // even; the words follow
+  const std::byte* states = nullptr;  // a multiple of 4; the words follow
   std::uint32_t words = 0;            // of 16 bits each
   std::uint32_t count = 0;            // symbols
   std::uint32_t first = 0;            // the first one's number in its run

@@ -65,8 +65,8 @@ class WordRing {
   KDN_HOST_DEVICE void Fetch(std::uint32_t chunk) {
     warp_.Each([&](unsigned lane) {
       const std::uint32_t at = chunk * 2 * kChunkWords + lane * kLaneBytes;
-      low_[lane] = at < bytes_ ? LoadEven(words_ + at) : 0;
-      high_[lane] = at + 4 < bytes_ ? LoadEven(words_ + at + 4) : 0;
+      low_[lane] = at < bytes_ ? Load<std::uint32_t>(words_ + at) : 0;
+      high_[lane] = at + 4 < bytes_ ? Load<std::uint32_t>(words_ + at + 4) : 0;
     });
   }
   KDN_HOST_DEVICE void Keep(std::uint32_t chunk) {
@@ -93,7 +93,9 @@ KDN_HOST_DEVICE bool DecodeRansBlock(const Warp& warp, const LaneBlock& block,
                                      const LaneTable& table, std::uint16_t* ring, Sink& sink) {
   typename Warp::template Lanes<std::uint32_t> state;
   typename Warp::template Lanes<bool> wants;
-  warp.Each([&](unsigned lane) { state[lane] = LoadEven(block.states + 4 * std::size_t{lane}); });
+  warp.Each([&](unsigned lane) {
+    state[lane] = Load<std::uint32_t>(block.states + 4 * std::size_t{lane});
+  });
   WordRing<Warp> words(warp, block, ring);
   for (std::uint32_t first = 0; first < block.count; first += kWarpLanes) {
     warp.Each([&](unsigned lane) {

@@ -107,17 +107,6 @@ KDN_HOST_DEVICE void Store(const T& value, std::byte* to) {
 #endif
 }
 
-// Four bytes from an address that is even.
-KDN_HOST_DEVICE inline std::uint32_t LoadEven(const std::byte* from) {
-#if defined(__CUDA_ARCH__)
-  if (reinterpret_cast<std::uintptr_t>(from) % 4 == 0) return Load<std::uint32_t>(from);
-  return std::uint32_t{Load<std::uint16_t>(from)} |
-         (std::uint32_t{Load<std::uint16_t>(from + 2)} << 16);
-#else
-  return Load<std::uint32_t>(from);
-#endif
-}
-
 struct alignas(16) Quad {
   std::uint32_t word[4];
 };
