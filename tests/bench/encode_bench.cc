@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,7 @@ unsigned BinsOf(int level, std::uint32_t layer, bool keys) {
 // The torchac side: one chunk of floats, [layer][K|V][token][channel].
 class TheirSide {
  public:
-  explicit TheirSide(const std::vector<std::byte>& words) : values_(words.size() / 2) {
+  explicit TheirSide(std::span<const std::byte> words) : values_(words.size() / 2) {
     for (std::size_t i = 0; i < values_.size(); ++i) {
       std::uint16_t word = 0;
       std::memcpy(&word, words.data() + 2 * i, 2);
@@ -140,7 +141,7 @@ class OurSide {
     }
   }
   [[nodiscard]] std::size_t Values() const { return pages_.size() * pages_[0]->bytes().size() / 2; }
-  const std::vector<std::byte>& words() const { return pages_[0]->bytes(); }
+  std::span<const std::byte> words() const { return pages_[0]->bytes(); }
 
   Profile Learn(std::uint16_t block, double draft_bits) {
     ProfileLearner learner = ProfileLearner::Make(spec_).value();

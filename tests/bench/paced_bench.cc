@@ -16,6 +16,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -115,9 +116,7 @@ class PacedBench {
   // Loads each once and looks at what has come.
   void WarmUp() {
     (void)LoadRate(raw_);
-    if (loaded_.bytes() != noise_.bytes()) {
-      Die("other bytes than were stored");
-    }
+    if (!std::ranges::equal(loaded_.bytes(), noise_.bytes())) Die("other bytes than were stored");
     (void)LoadRate(standard_);
     const double error = RelativeError(loaded_.bytes(), gaussian_.bytes());
     if (!(error > 0.01 && error < 0.25))
@@ -167,8 +166,7 @@ class PacedBench {
     return stored;
   }
 
-  static double RelativeError(const std::vector<std::byte>& got,
-                              const std::vector<std::byte>& want) {
+  static double RelativeError(std::span<const std::byte> got, std::span<const std::byte> want) {
     double error = 0.0;
     double power = 0.0;
     for (std::size_t i = 0; i < want.size(); i += 2) {

@@ -59,7 +59,9 @@ struct Member {
     const auto load = client->Load(*model, found, engine->kv(), engine->blocks(), options);
     if (!load) return 0;
     const LoadReport report = (*load)->Wait();
-    if (report.tokens_loaded == 0) EXPECT_TRUE(engine->AllPoison());
+    if (report.tokens_loaded == 0) {
+      EXPECT_TRUE(engine->AllPoison());
+    }
     if (level == Level::kExact) {
       TestEngine want{EngineShape()};
       want.Fill(seed);
@@ -95,7 +97,9 @@ class ProfilesCluster : public testing::Test {
     cluster_ = std::make_unique<admin::LocalCluster>(*std::move(cluster));
   }
   void TearDown() override {
-    if (cluster_) EXPECT_TRUE(cluster_->Stop(std::chrono::seconds(20)).ok());
+    if (cluster_) {
+      EXPECT_TRUE(cluster_->Stop(std::chrono::seconds(20)).ok());
+    }
   }
 
   Member Open(std::uint32_t learn_chunks) {
