@@ -185,6 +185,7 @@ TEST_F(KdnC, WhatWasStoredIsLoadedBitForBit) {
 }
 
 TEST_F(KdnC, AModelHasNoProfileAtFirst) {
+  OpenAll();
   uint8_t id[32];
   std::memset(id, 7, sizeof(id));
   ASSERT_EQ(kdn_model_await_profile(client_, model_, 0, id), kOk) << kdn_last_error();
