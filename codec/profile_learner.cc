@@ -320,8 +320,8 @@ double StepFor(std::span<const Components> strips, double draft_bits) {
 
 std::span<const TransformChoice> TransformChoices() {
   static constexpr std::array kChoices = {
-      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.0},
       TransformChoice{.name = "klt", .block = 64, .draft_bits = 1.5},
+      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.0},
   };
   return kChoices;
 }
