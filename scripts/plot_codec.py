@@ -48,8 +48,9 @@ def rate_and_error(curves, path):
     left.set_ylabel("error of attention's output")
     left.set_title("standard, bins from wide to narrow; chunks of 256 tokens", fontsize=10)
     right.set_title("draft, standard and fine of one object", fontsize=10)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    figure.legend(*right.get_legend_handles_labels(), loc="upper center",
+                  bbox_to_anchor=(0.5, 0.0), ncol=4, fontsize=8)
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
 if __name__ == "__main__":
