@@ -13,6 +13,7 @@
 
 #include "client/admin/local_cluster.h"
 #include "tests/fault/cases.h"
+#include "tests/fault/rig.h"
 #include "tests/support/temp_dir.h"
 
 namespace kdn::fault {
@@ -93,11 +94,15 @@ int main(int argc, char** argv) {
   options.program_folder = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
   std::vector<std::string> names;
   bool list = false;
+  double late_ms = kdn::fault::late_max.count();
   CLI::App app("Injects faults into clusters of real processes.", "kdn-faults");
   app.add_option("CASE", names, "cases to run; default: all");
   app.add_option("--trials", options.trials, "trials of each case")->capture_default_str();
+  app.add_option("--late-ms", late_ms, "how late a call may return after its deadline")
+      ->capture_default_str();
   app.add_flag("--list", list, "names the cases");
   CLI11_PARSE(app, argc, argv);
+  kdn::fault::late_max = kdn::fault::Milliseconds(late_ms);
   if (!list) return kdn::fault::RunCases(names, options);
   for (const kdn::fault::FaultCase& fault : kdn::fault::FaultCases()) {
     std::printf("%-18s %s\n", fault.name, fault.promise);
