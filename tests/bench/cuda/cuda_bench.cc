@@ -247,7 +247,7 @@ class Bench {
     std::vector<std::byte> got(pages_.host().bytes().size());
     for (std::size_t i = 0; i < kChunks; ++i) {
       pages_.memory(i).Read(got);
-      if (got == pages_.host().bytes()) continue;
+      if (std::ranges::equal(got, pages_.host().bytes())) continue;
       std::printf("WRONG %s: chunk %zu is not the CPU's\n", subject_.name.c_str(), i);
       return false;
     }
