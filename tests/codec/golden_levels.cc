@@ -85,8 +85,9 @@ std::vector<GoldenLevelDamage> MakeDamages() {
        [](Bytes& object) { Flip(SegmentOf(object, Level::kFine)[kIndexHeadBytes + 12]); },
        Code::kDataLoss, false},
       {"broken_segment_order", SwapSegments, Code::kDataLoss, false},
-      {"broken_cut_in_segment", [](Bytes& object) { object.resize(object.size() - 16); },
-       Code::kDataLoss, false},
+      {"broken_cut_in_segment",
+       [](Bytes& object) { object.erase(object.end() - 16, object.end()); }, Code::kDataLoss,
+       false},
       {"broken_length_header",
        [](Bytes& object) {
          ObjectLayout layout = LayoutOf(object).value();
@@ -198,7 +199,7 @@ const std::vector<GoldenProfileDamage>& GoldenProfileDamages() {
   static const std::vector<GoldenProfileDamage> damages = {
       {"broken_magic.profile", [](Bytes& p) { Flip(p[0]); }, Code::kDataLoss},
       {"broken_newer.profile", [](Bytes& p) { p[4] = std::byte{2}; }, Code::kUnimplemented},
-      {"broken_cut.profile", [](Bytes& p) { p.resize(p.size() - 1); }, Code::kDataLoss},
+      {"broken_cut.profile", [](Bytes& p) { p.pop_back(); }, Code::kDataLoss},
       {"broken_extended.profile", [](Bytes& p) { p.push_back(std::byte{0}); }, Code::kDataLoss},
       {"broken_table_sum.profile", [](Bytes& p) { Flip(p[kFirstTable + 2]); }, Code::kDataLoss},
       {"broken_table_large.profile", [](Bytes& p) { p[kFirstTable + 1] = std::byte{65}; },
