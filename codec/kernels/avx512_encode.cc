@@ -223,7 +223,7 @@ class RowQuantiser {
     for (std::size_t k = 0; k < a.channels; ++k) {
       const std::size_t number = a.order == nullptr ? k : a.order[k];
       half_parts_[k] = coded_half_parts_[number];
-      if (k < 128 && a.order != nullptr) from_[number] = static_cast<std::uint8_t>(k);
+      if (a.channels <= 128) from_[number] = static_cast<std::uint8_t>(k);
     }
   }
 
