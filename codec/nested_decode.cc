@@ -7,25 +7,18 @@
 namespace kdn::codec {
 namespace {
 
-constexpr float kScaleMax = 1e18F;
-
 bool ReadBf16(ByteReader& in, std::vector<float>& numbers) {
   for (float& x : numbers) {
     x = Bf16Number::ToFloat(in.Integer<std::uint16_t>());
-    if (!(x >= -kScaleMax && x <= kScaleMax)) return false;
+    if (!(x >= -kOwnNumberMax && x <= kOwnNumberMax)) return false;
   }
   return in.ok();
 }
 
 }  // namespace
 
-NestedDecoder::NestedDecoder(const Kernels& kernels, const TileShape& shape,
-                             std::span<const StripCoding> codings, NestedScratch& scratch)
-    : kernels_(kernels), shape_(shape), codings_(codings), scratch_(scratch) {}
-
-bool NestedDecoder::ReadOwn(ByteReader& in) {
+bool ReadOwnModel(ByteReader& in, RansModel& model) {
   const auto first = in.Integer<std::uint8_t>();
-  RansModel model;
   model.count = in.Integer<std::uint8_t>();
   if (model.count < 2 || first + unsigned{model.count} > kRansSymbolsMax) return false;
   std::uint32_t sum = 0;
@@ -35,7 +28,16 @@ bool NestedDecoder::ReadOwn(ByteReader& in) {
     if (model.frequency[i] == 0) return false;
     sum += model.frequency[i];
   }
-  if (sum != kRansSlots || !in.ok()) return false;
+  return sum == kRansSlots && in.ok();
+}
+
+NestedDecoder::NestedDecoder(const Kernels& kernels, const TileShape& shape,
+                             std::span<const StripCoding> codings, NestedScratch& scratch)
+    : kernels_(kernels), shape_(shape), codings_(codings), scratch_(scratch) {}
+
+bool NestedDecoder::ReadOwn(ByteReader& in) {
+  RansModel model;
+  if (!ReadOwnModel(in, model)) return false;
   OwnCodings& own = scratch_.own;
   own.coders.resize(1);
   FillCoder(OwnTable(model), own.coders[0]);

@@ -35,6 +35,10 @@ inline constexpr std::size_t kEmptyTileBytes = 16;
 // What a tile that brings its own codings says, and no more: one table, one class a strip, means
 // and scales.
 [[nodiscard]] SymbolTable OwnTable(const RansModel& model);
+// The table's symbols as the directory has them; false for what no encoder writes.
+[[nodiscard]] bool ReadOwnModel(ByteReader& in, RansModel& model);
+// Means and scales are within this, or the tile is refused.
+inline constexpr float kOwnNumberMax = 1e18F;
 [[nodiscard]] StripProfile OwnStrip(std::uint32_t head_size);
 
 }  // namespace kdn::codec

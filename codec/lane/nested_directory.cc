@@ -7,28 +7,12 @@
 #include "codec/nested_layout.h"
 
 namespace kdn::codec {
-namespace {
-
-constexpr float kScaleMax = 1e18F;
-
-}  // namespace
-
 NestedDirectory::NestedDirectory(const TileShape& shape, std::vector<StripCoding> codings)
     : shape_(shape), codings_(std::move(codings)), exponents_(shape.strips()) {}
 
 bool NestedDirectory::ReadOwn(ByteReader& in, ConstBytes tile, const std::byte* bytes_dev) {
   RansModel model;
-  const auto first = in.Integer<std::uint8_t>();
-  model.count = in.Integer<std::uint8_t>();
-  if (model.count < 2 || first + unsigned{model.count} > kRansSymbolsMax) return false;
-  std::uint32_t sum = 0;
-  for (std::size_t i = 0; i < model.count; ++i) {
-    model.symbol[i] = static_cast<std::uint8_t>(first + i);
-    model.frequency[i] = in.Integer<std::uint8_t>();
-    if (model.frequency[i] == 0) return false;
-    sum += model.frequency[i];
-  }
-  if (sum != kRansSlots || !in.ok()) return false;
+  if (!ReadOwnModel(in, model)) return false;
   FillCoder(OwnTable(model), own_coder_);
   own_numbers_ = bytes_dev + (tile.size() - in.rest().size());
   const std::size_t numbers = shape_.strips() * 2 * shape_.head_size;
@@ -36,7 +20,7 @@ bool NestedDirectory::ReadOwn(ByteReader& in, ConstBytes tile, const std::byte* 
   if (!in.ok()) return false;
   for (std::size_t i = 0; i < numbers; ++i) {
     const float x = Bf16Number::ToFloat(each.Integer<std::uint16_t>());
-    if (!(std::fabs(x) <= kScaleMax)) return false;
+    if (!(std::fabs(x) <= kOwnNumberMax)) return false;
   }
   own_strip_ = OwnStrip(shape_.head_size);
   codings_.assign(shape_.strips(), {&own_strip_, std::span(&own_coder_, 1)});
