@@ -10,6 +10,9 @@ namespace kdn::storage {
 namespace {
 
 constexpr std::size_t kHugePageBytes = 2 * 1024 * 1024;
+// Of Runs::kLong: pages of a run on average, and the part of the arena that may lie idle for them.
+constexpr std::uint32_t kLongRunPages = 8;
+constexpr std::uint32_t kIdleShare = 32;
 
 // Touched now, so that no page fault falls into a transfer, and a machine without the memory says
 // so at start.
@@ -70,7 +73,13 @@ MutableBytes Arena::BytesOf(PageRun run) const {
   return memory_.subspan(std::size_t{run.first} * kPageBytes, std::size_t{run.count} * kPageBytes);
 }
 
-bool Arena::Allocate(std::size_t size_bytes, std::vector<MutableBytes>& runs) {
+bool Arena::Contents(Runs wanted, std::uint32_t page_count) const {
+  const std::size_t runs_max = (page_count + kLongRunPages - 1) / kLongRunPages;
+  return wanted == Runs::kAny || taken_.size() <= runs_max ||
+         pages_.free_count() >= pages_.page_count() / kIdleShare;
+}
+
+bool Arena::Allocate(std::size_t size_bytes, std::vector<MutableBytes>& runs, Runs wanted) {
   assert(size_bytes > 0);
   if (size_bytes > memory_.size()) return false;
   std::size_t units = (size_bytes + kUnitBytes - 1) / kUnitBytes;
@@ -78,6 +87,10 @@ bool Arena::Allocate(std::size_t size_bytes, std::vector<MutableBytes>& runs) {
   units %= kUnitsPerPage;
   taken_.clear();
   if (page_count > 0 && !pages_.Allocate(page_count, taken_)) return false;
+  if (!Contents(wanted, page_count)) {
+    for (const PageRun run : taken_) pages_.Free(run);
+    return false;
+  }
   const std::size_t runs_before = runs.size();
   for (const PageRun run : taken_) runs.push_back(BytesOf(run));
   if (units == 0) return true;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -19,6 +20,12 @@ namespace kdn::storage {
 inline constexpr std::size_t kPageBytes = 64 * 1024;
 inline constexpr std::size_t kUnitBytes = kPageBytes / kUnitsPerPage;
 
+// What an allocation is content with.
+enum class Runs : std::uint8_t {
+  kAny,   // whatever is free
+  kLong,  // runs of 512 KiB on average; any once more than 1/32 of the arena would be left idle
+};
+
 class Arena {
  public:
   // Maps `size_bytes`, rounded down to pages, on huge pages where the system has them.
@@ -29,8 +36,10 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
   // Appends runs of at least `size_bytes` together to `runs`; all but the last are whole pages.
-  // False, and `runs` unchanged, if there is no room. Requires: size_bytes > 0.
-  [[nodiscard]] bool Allocate(std::size_t size_bytes, std::vector<MutableBytes>& runs);
+  // False, and `runs` unchanged, if there is no room, or none that `wanted` is content with: free
+  // something and try again. Requires: size_bytes > 0.
+  [[nodiscard]] bool Allocate(std::size_t size_bytes, std::vector<MutableBytes>& runs,
+                              Runs wanted = Runs::kAny);
   // Frees whole runs of an Allocate(), or what Trim() left of them.
   void Free(std::span<const MutableBytes> runs);
   // Frees all that lies behind the first `size_bytes` of `runs`. Requires: size_bytes > 0.
@@ -43,6 +52,8 @@ class Arena {
  private:
   explicit Arena(MutableBytes memory);
   [[nodiscard]] MutableBytes BytesOf(PageRun run) const;
+  // Whether taken_, of `page_count` pages, is what `wanted` is content with.
+  [[nodiscard]] bool Contents(Runs wanted, std::uint32_t page_count) const;
   void FreeRun(MutableBytes run);
 
   MutableBytes memory_;

@@ -7,9 +7,9 @@
 
 namespace kdn::storage {
 
-std::shared_ptr<Block> Block::Make(Arena& arena, std::size_t size_bytes) {
+std::shared_ptr<Block> Block::Make(Arena& arena, std::size_t size_bytes, Runs wanted) {
   std::vector<MutableBytes> runs;
-  if (!arena.Allocate(size_bytes, runs)) return nullptr;
+  if (!arena.Allocate(size_bytes, runs, wanted)) return nullptr;
   return std::shared_ptr<Block>(new Block(arena, std::move(runs), size_bytes));
 }
 

@@ -16,8 +16,10 @@ namespace kdn::storage {
 
 class Block {
  public:
-  // Null if the arena has no room. Requires: size_bytes > 0; the arena outlives the block.
-  static std::shared_ptr<Block> Make(Arena& arena, std::size_t size_bytes);
+  // Null if the arena has no room that `wanted` is content with. Requires: size_bytes > 0; the
+  // arena outlives the block.
+  static std::shared_ptr<Block> Make(Arena& arena, std::size_t size_bytes,
+                                     Runs wanted = Runs::kAny);
   ~Block() { arena_.Free(runs_); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;

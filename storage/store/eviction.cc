@@ -25,9 +25,9 @@ Candidate CandidateOf(const Record& record, LevelSet levels) {
 
 BlockRef Store::MakeBlock(std::size_t size_bytes) {
   while (true) {
-    if (BlockRef block = Block::Make(*arena_, size_bytes)) return block;
+    if (BlockRef block = Block::Make(*arena_, size_bytes, Runs::kLong)) return block;
     const std::optional<ObjectSlot> victim = dram_policy_->Victim();
-    if (!victim) return nullptr;
+    if (!victim) return Block::Make(*arena_, size_bytes, Runs::kAny);
     EvictCopies(objects_.At(*victim));
   }
 }

@@ -12,8 +12,10 @@
 
 namespace kdn::bench {
 
-BarsOptions ParseBarsOptions(int argc, char** argv, const std::string& what_for) {
+BarsOptions ParseBarsOptions(int argc, char** argv, const std::string& what_for,
+                             const std::string& group) {
   BarsOptions options;
+  options.group = group;
   options.command = CommandLine(argc, argv);
   options.name = options.command.substr(0, options.command.find(' '));
   CLI::App app(what_for);
@@ -66,7 +68,7 @@ bool Bars::Write(const Bar& tightest) const {
   };
   nlohmann::json all = fields(tightest);
   all["name"] = options_.name;
-  all["group"] = "codec";
+  all["group"] = options_.group;
   all["command"] = options_.command;
   all["machine"] = MachineName();
   for (const Bar& bar : bars_) all["bars"].push_back(fields(bar));

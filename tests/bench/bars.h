@@ -33,13 +33,15 @@ struct Bar {
 
 struct BarsOptions {
   std::string name;     // the program's
+  std::string group;    // of scripts/bench
   std::string command;  // as it was called
   std::string json;     // where the result is to be written; empty: nowhere
   std::string kernels;  // instead of the fastest
   bool details = true;  // figures that no bar needs
 };
 // Ends the program for --help and for options that it has not.
-[[nodiscard]] BarsOptions ParseBarsOptions(int argc, char** argv, const std::string& what_for);
+[[nodiscard]] BarsOptions ParseBarsOptions(int argc, char** argv, const std::string& what_for,
+                                           const std::string& group = "codec");
 
 // What else a bench measured, to be written beside the bars.
 struct Figures {

@@ -1,6 +1,5 @@
-// The storage tiers against what the machine does without them: how much of the arena objects fill,
-// reads from DRAM against memcpy, durable puts against append and fdatasync, reads from the page
-// cache against pread. No bar yet.
+// The storage tiers against what the machine does without them: reads from DRAM against memcpy,
+// durable puts against append and fdatasync, reads from the page cache against pread. No bar yet.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -9,18 +8,15 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "storage/block.h"
 #include "storage/disk_tier.h"
 #include "storage/object_store.h"
 #include "tests/bench/report.h"
@@ -37,7 +33,6 @@ using kdn::test::TestObject;
 constexpr std::size_t kMiB = limits::kMiB;
 
 struct Options {
-  std::size_t arena_mib = 1024;
   std::size_t object_bytes = kMiB;
   std::size_t objects = 128;
   int rounds = 5;
@@ -66,33 +61,6 @@ void Require(bool condition, const char* what) {
   if (condition) return;
   std::fprintf(stderr, "storage_bench: %s failed\n", what);
   std::exit(2);
-}
-
-// Live bytes per byte of the arena, on average over the second half of a churn in which objects of
-// 64 KiB to 4 MiB come and any of them go.
-Row ArenaChurn(const Options& options) {
-  const auto arena = Arena::Map(options.arena_mib * kMiB);
-  Require(arena.has_value(), "mapping the arena");
-  std::mt19937_64 random(1);
-  std::vector<BlockRef> live;
-  std::size_t live_bytes = 0;
-  double sum = 0.0;
-  const std::size_t steps = 40 * options.arena_mib;
-  for (std::size_t step = 0; step < steps; ++step) {
-    const std::size_t size = (kMiB >> 4 << random() % 7) + kObjectHeaderBytes + random() % 4096;
-    BlockRef block;
-    while ((block = Block::Make(**arena, size)) == nullptr) {
-      std::swap(live[random() % live.size()], live.back());
-      live_bytes -= live.back()->size();
-      live.pop_back();
-    }
-    live_bytes += size;
-    live.push_back(std::move(block));
-    if (step >= steps / 2) sum += static_cast<double>(live_bytes);
-  }
-  const auto total = static_cast<double>((*arena)->memory().size());
-  return {"arena_live_share", sum / static_cast<double>(steps - steps / 2) / total, 1.0,
-          "live bytes per byte of arena"};
 }
 
 std::vector<TestObject> MakeObjects(const Options& options) {
@@ -238,7 +206,6 @@ int Run(const Options& options, const std::string& command, const std::string& j
   const std::vector<TestObject> objects = MakeObjects(options);
   std::vector<Row> rows;
   rows.push_back(DramRead(options, objects));
-  rows.push_back(ArenaChurn(options));
   const DiskRows disk = Disk(options, objects);
   rows.push_back(disk.put);
   rows.push_back(disk.read);
@@ -266,8 +233,6 @@ int main(int argc, char** argv) {
   CLI::App app("What the storage tiers cost against what the machine does without them.");
   kdn::storage::Options options;
   std::string json_path;
-  app.add_option("--arena-mib", options.arena_mib, "Arena of the churn, in MiB")
-      ->capture_default_str();
   app.add_option("--object-bytes", options.object_bytes, "Bytes of one object")
       ->capture_default_str();
   app.add_option("--objects", options.objects, "Objects written and read")->capture_default_str();

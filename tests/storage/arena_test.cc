@@ -160,6 +160,34 @@ TEST(ArenaTest, FailedAllocationTakesNothing) {
   EXPECT_EQ(arena->bytes_used(), 0U);
 }
 
+TEST(ArenaTest, LongRunsAreWaitedForUntilAPartLiesIdle) {
+  constexpr std::size_t kPages = 640;
+  const auto arena = Arena::Map(kPages * kPageBytes).value();
+  std::vector<MutableBytes> all;
+  ASSERT_TRUE(arena->Allocate(kPages * kPageBytes, all));
+  const auto free_page = [&](std::size_t page) {
+    const MutableBytes run = all[0].subspan(page * kPageBytes, kPageBytes);
+    arena->Free(std::span(&run, 1));
+  };
+  // Every other page, so that no run is longer than one.
+  for (std::size_t page = 0; page < 2 * 16; page += 2) free_page(page);
+  std::vector<MutableBytes> runs;
+  EXPECT_FALSE(arena->Allocate(16 * kPageBytes, runs, Runs::kLong));
+  EXPECT_TRUE(runs.empty());
+  EXPECT_EQ(arena->bytes_used(), (kPages - 16) * kPageBytes);
+  // Neighbours that come free make a run that is long enough.
+  for (std::size_t page = 101; page < 101 + 16; ++page) free_page(page);
+  ASSERT_TRUE(arena->Allocate(16 * kPageBytes, runs, Runs::kLong));
+  EXPECT_EQ(runs.size(), 1U);
+  // And once 1/32 of all, 20 pages, would be left idle, short runs do.
+  for (std::size_t page = 200; page < 200 + 2 * 19; page += 2) free_page(page);
+  runs.clear();
+  EXPECT_FALSE(arena->Allocate(16 * kPageBytes, runs, Runs::kLong));
+  free_page(300);
+  ASSERT_TRUE(arena->Allocate(16 * kPageBytes, runs, Runs::kLong));
+  EXPECT_EQ(runs.size(), 16U);
+}
+
 TEST(ArenaTest, TrimmedRunsGiveBackWhatLiesBehind) {
   const auto arena = Arena::Map(64 * kPageBytes).value();
   for (const std::size_t kept : {std::size_t{1}, kUnitBytes, kPageBytes, 5 * kPageBytes,
