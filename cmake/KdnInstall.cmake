@@ -1,4 +1,4 @@
-# `cmake --install`: the daemons, kdnctl, the client libraries with their headers, a CMake package
+# `cmake --install`: the daemons, kdnctl, kdn-bench, the client libraries with their headers, a CMake package
 # (kdn::kdn, kdn::embedded), kdn.pc, and systemd units.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -10,7 +10,7 @@ set(KDN_INTERNAL_HEADERS
   proto/object/header.h proto/object/levels.h proto/object/model_spec.h proto/object/provenance.h)
 
 if(NOT KDN_CODEC_ONLY)
-  install(TARGETS kdn-coordinator kdn-node kdnctl RUNTIME)
+  install(TARGETS kdn-coordinator kdn-node kdnctl kdn-bench RUNTIME)
 
   set_target_properties(kdn_with_storage PROPERTIES EXPORT_NAME embedded)
   foreach(library IN ITEMS kdn kdn_with_storage)

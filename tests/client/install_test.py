@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-EXPECTED = ["bin/kdn-coordinator", "bin/kdn-node", "bin/kdnctl", "include/kdn/kdn.h",
+EXPECTED = ["bin/kdn-coordinator", "bin/kdn-node", "bin/kdnctl", "bin/kdn-bench", "include/kdn/kdn.h",
             "lib/systemd/system/kdn-coordinator.service", "lib/systemd/system/kdn-node.service"]
 
 
