@@ -49,6 +49,10 @@ std::string OwnProgramFolder() {
   return fs::read_symlink("/proc/self/exe", error).parent_path().string();
 }
 
+DaemonPlace PlaceOf(const LocalClusterOptions& options, std::size_t daemon) {
+  return daemon < options.places.size() ? options.places[daemon] : DaemonPlace();
+}
+
 // A wait between two questions that nothing can announce.
 void Pause(int ms) {
   poll(nullptr, 0, ms);
@@ -66,9 +70,10 @@ Status LocalCluster::WriteClusterFiles(const LocalClusterOptions& options) {
       PathOf("tenants.toml"),
       "[[tenant]]\nname = \"local\"\nid = 1\naccess_secret = " + Quoted(access) + "\n", 0600));
 
+  const std::string listen = Quoted(PlaceOf(options, 0).host + ":0");
   std::ostringstream coordinator;
   coordinator << "[coordinator]\ndata_dir = " << Quoted(PathOf("coordinator"))
-              << "\nlisten = \"127.0.0.1:0\"\ngrpc_listen = \"127.0.0.1:0\"\nstatus_listen = \"\""
+              << "\nlisten = " << listen << "\ngrpc_listen = " << listen << "\nstatus_listen = \"\""
               << "\ncluster_secret_file = " << Quoted(PathOf("cluster.secret"))
               << "\ntenants_file = " << Quoted(PathOf("tenants.toml"))
               << "\nreplicas = " << options.replicas << "\n";
@@ -85,7 +90,8 @@ Status LocalCluster::WriteFiles(const LocalClusterOptions& options) {
     const std::string name = "node" + std::to_string(n);
     if (fs::exists(PathOf(name + ".toml"))) continue;
     std::ostringstream node;
-    node << "[node]\ndata_dir = " << Quoted(PathOf(name)) << "\nlisten = \"127.0.0.1:0\""
+    node << "[node]\ndata_dir = " << Quoted(PathOf(name))
+         << "\nlisten = " << Quoted(PlaceOf(options, n).host + ":0")
          << "\nstatus_listen = \"\"\ncluster_secret_file = " << Quoted(PathOf("cluster.secret"))
          << "\ndram_mib = " << options.dram_mib << "\nwrite_mode = " << Quoted(options.write_mode)
          << "\nsync = " << (options.sync ? "true" : "false") << "\n";
@@ -96,10 +102,11 @@ Status LocalCluster::WriteFiles(const LocalClusterOptions& options) {
   return WriteFile(PathOf("settings.json"), extra.dump(2) + "\n", 0644);
 }
 
-Status LocalCluster::Launch(Daemon& daemon) {
+std::vector<std::string> LocalCluster::ArgumentsOf(const Daemon& daemon) const {
   const bool is_node = daemon.program == "kdn-node";
-  std::vector<std::string> argv = {program_folder_ + "/" + daemon.program, "--config",
-                                   PathOf(daemon.name + ".toml")};
+  std::vector<std::string> argv = daemon.launcher;
+  argv.insert(argv.end(),
+              {program_folder_ + "/" + daemon.program, "--config", PathOf(daemon.name + ".toml")});
   std::ifstream extra_file(PathOf("settings.json"));
   const nlohmann::json extra = nlohmann::json::parse(extra_file, nullptr, false);
   const char* section = is_node ? "node" : "coordinator";
@@ -122,21 +129,32 @@ Status LocalCluster::Launch(Daemon& daemon) {
     argv.push_back("--set");
     argv.push_back("node.coordinator=" + daemons_[0].endpoints[1]);
   }
+  return argv;
+}
+
+Status LocalCluster::Spawn(std::size_t index) {
+  Daemon& daemon = daemons_[index];
   const std::string log = PathOf(daemon.name + ".log");
   std::error_code error;
-  const std::size_t log_bytes = fs::exists(log) ? fs::file_size(log, error) : 0;
-  if (log_bytes == 0) KDN_RETURN_IF_ERROR(WriteFile(log, "", 0644));
-  auto pid = StartProcess(argv, log);
+  log_bytes_ = fs::exists(log) ? fs::file_size(log, error) : 0;
+  if (log_bytes_ == 0) KDN_RETURN_IF_ERROR(WriteFile(log, "", 0644));
+  auto pid = StartProcess(ArgumentsOf(daemon), log);
   if (!pid) return std::move(pid).error();
   daemon.pid = *pid;
+  return {};
+}
+
+Status LocalCluster::AwaitReady(std::size_t index) {
+  Daemon& daemon = daemons_[index];
+  const std::string log = PathOf(daemon.name + ".log");
   const auto ready =
-      WaitReadyLine(daemon.pid, log, log_bytes, std::chrono::steady_clock::now() + start_timeout_);
+      WaitReadyLine(daemon.pid, log, log_bytes_, std::chrono::steady_clock::now() + start_timeout_);
   if (!ready) {
     return Status(ready.error().code(),
                   daemon.name + " " + ready.error().message() + " (its log is " + log + ")");
   }
   daemon.endpoints.assign(ready->begin() + 1, ready->end());
-  const std::size_t needed = is_node ? 1 : 2;
+  const std::size_t needed = daemon.program == "kdn-node" ? 1 : 2;
   if (daemon.endpoints.size() < needed) return Failed(daemon.name + " named too few endpoints");
   return {};
 }
@@ -157,14 +175,16 @@ Result<LocalCluster> LocalCluster::Start(const LocalClusterOptions& options) {
       options.program_folder.empty() ? OwnProgramFolder() : options.program_folder;
   cluster.start_timeout_ = options.start_timeout;
   if (Status status = cluster.WriteFiles(options); !status.ok()) return std::unexpected(status);
-  cluster.daemons_.push_back({"coordinator", "kdn-coordinator", 0, {}});
+  cluster.daemons_.push_back(
+      {"coordinator", "kdn-coordinator", 0, {}, PlaceOf(options, 0).launcher});
   for (std::uint32_t n = 1; n <= options.nodes; ++n) {
-    cluster.daemons_.push_back({"node" + std::to_string(n), "kdn-node", 0, {}});
+    cluster.daemons_.push_back(
+        {"node" + std::to_string(n), "kdn-node", 0, {}, PlaceOf(options, n).launcher});
   }
   Status status;
-  for (Daemon& daemon : cluster.daemons_) {
-    status = cluster.Launch(daemon);
-    if (!status.ok()) break;
+  for (std::size_t d = 0; d < cluster.daemons_.size() && status.ok(); ++d) {
+    status = cluster.Spawn(d);
+    if (status.ok()) status = cluster.AwaitReady(d);
   }
   if (status.ok()) status = cluster.Save();
   if (status.ok()) status = cluster.WaitAlive(options.nodes, options.start_timeout);
@@ -181,7 +201,8 @@ Status LocalCluster::Save() const {
     json["daemons"].push_back({{"name", daemon.name},
                                {"program", daemon.program},
                                {"pid", daemon.pid},
-                               {"endpoints", daemon.endpoints}});
+                               {"endpoints", daemon.endpoints},
+                               {"launcher", daemon.launcher}});
   }
   KDN_RETURN_IF_ERROR(WriteFile(PathOf("cluster.json"), json.dump(2) + "\n", 0644));
   std::ostringstream admin;
@@ -206,7 +227,8 @@ Result<LocalCluster> LocalCluster::Attach(const std::string& folder) {
   for (const auto& daemon : json.value("daemons", nlohmann::json::array())) {
     cluster.daemons_.push_back({daemon.value("name", ""), daemon.value("program", ""),
                                 daemon.value("pid", 0),
-                                daemon.value("endpoints", std::vector<std::string>{})});
+                                daemon.value("endpoints", std::vector<std::string>{}),
+                                daemon.value("launcher", std::vector<std::string>{})});
   }
   if (cluster.daemons_.empty()) return Error(Code::kDataLoss, "cluster.json names no daemons");
   return cluster;
@@ -246,7 +268,8 @@ Status LocalCluster::Signal(std::size_t index, int signal) {
 }
 
 Status LocalCluster::Restart(std::size_t index) {
-  KDN_RETURN_IF_ERROR(Launch(daemons_[index]));
+  KDN_RETURN_IF_ERROR(Spawn(index));
+  KDN_RETURN_IF_ERROR(AwaitReady(index));
   return Save();
 }
 

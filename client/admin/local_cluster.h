@@ -17,6 +17,14 @@
 
 namespace kdn::admin {
 
+// Where a daemon runs.
+struct DaemonPlace {
+  std::string host = "127.0.0.1";  // at which it listens; loopback only
+  // A command that runs the one whose words follow its own, in its own place: "nsenter
+  // --net=...". Empty: none.
+  std::vector<std::string> launcher;
+};
+
 struct LocalClusterOptions {
   std::string folder;
   std::string program_folder;  // where kdn-coordinator and kdn-node are; empty: beside this program
@@ -28,6 +36,7 @@ struct LocalClusterOptions {
   std::vector<std::string> coordinator_settings;  // more "section.key=value"
   std::vector<std::string> node_settings;
   std::chrono::milliseconds start_timeout{30'000};
+  std::vector<DaemonPlace> places;  // of the coordinator, the first node, ...; else loopback
 };
 
 class LocalCluster {
@@ -37,6 +46,7 @@ class LocalCluster {
     std::string program;                 // "kdn-coordinator" or "kdn-node"
     pid_t pid = 0;                       // 0: not running
     std::vector<std::string> endpoints;  // as it said when it was ready
+    std::vector<std::string> launcher;   // as its place said
   };
 
   // Writes folder and files, starts all daemons and waits until every node is registered.
@@ -50,8 +60,12 @@ class LocalCluster {
 
   // Sends a signal to one daemon; after SIGKILL and SIGTERM waits until it is gone.
   Status Signal(std::size_t daemon, int signal);
-  // Starts a daemon that is gone again, at its old endpoints.
+  // Starts a daemon that is gone again, at its old endpoints, and waits until it is ready.
   Status Restart(std::size_t daemon);
+  // The two halves of Restart(). Between them the daemon may be told signals.
+  Status Spawn(std::size_t daemon);
+  // kUnavailable if it ended before it was ready.
+  Status AwaitReady(std::size_t daemon);
   // Waits until the coordinator counts `nodes` as alive and has their inventories.
   Status WaitAlive(std::uint32_t nodes, std::chrono::milliseconds timeout) const;
 
@@ -65,7 +79,7 @@ class LocalCluster {
   LocalCluster() = default;
   Status WriteClusterFiles(const LocalClusterOptions& options);
   Status WriteFiles(const LocalClusterOptions& options);
-  Status Launch(Daemon& daemon);
+  [[nodiscard]] std::vector<std::string> ArgumentsOf(const Daemon& daemon) const;
   Status Save() const;
   [[nodiscard]] std::string PathOf(const std::string& file) const { return folder_ + "/" + file; }
 
@@ -73,6 +87,7 @@ class LocalCluster {
   std::string program_folder_;
   std::chrono::milliseconds start_timeout_{30'000};
   std::vector<Daemon> daemons_;
+  std::size_t log_bytes_ = 0;  // of the daemon spawned last, before it wrote
 };
 
 }  // namespace kdn::admin

@@ -20,8 +20,9 @@ struct CaseOptions {
 struct CaseOutcome {
   bool holds = false;
   int trials = 0;
-  std::string worst;  // the figure to print: "slowest get 38 ms"
-  std::string why;    // if it does not hold
+  std::string worst;     // the figure to print: "slowest get 38 ms"
+  std::string why;       // if it does not hold, or was skipped
+  bool skipped = false;  // this machine cannot do it
 };
 
 struct FaultCase {
@@ -42,6 +43,12 @@ CaseOutcome WireBitFlip(const CaseOptions& options);
 CaseOutcome Strangers(const CaseOptions& options);
 CaseOutcome WrongSecrets(const CaseOptions& options);
 CaseOutcome PutWithoutTicket(const CaseOptions& options);
+CaseOutcome PacketLoss(const CaseOptions& options);
+CaseOutcome OneWay(const CaseOptions& options);
+CaseOutcome Blackhole(const CaseOptions& options);
+CaseOutcome SynBlackhole(const CaseOptions& options);
+CaseOutcome ResetStorm(const CaseOptions& options);
+CaseOutcome CoordinatorPartition(const CaseOptions& options);
 
 [[nodiscard]] inline RigOptions RigOf(const CaseOptions& options, RigOptions rig) {
   rig.program_folder = options.program_folder;
@@ -56,6 +63,10 @@ CaseOutcome PutWithoutTicket(const CaseOptions& options);
 
 [[nodiscard]] inline CaseOutcome Broken(int trials, std::string why) {
   return {false, trials, "", std::move(why)};
+}
+
+[[nodiscard]] inline CaseOutcome Skipped(std::string why) {
+  return {true, 0, "", std::move(why), true};
 }
 
 }  // namespace kdn::fault

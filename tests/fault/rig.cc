@@ -70,6 +70,7 @@ Result<std::unique_ptr<Rig>> Rig::Make(const RigOptions& options) {
   cluster.dram_mib = TraitsOf(options.size).dram_mib;
   cluster.sync = options.sync;
   cluster.node_settings = options.node_settings;
+  cluster.places = options.places;
   // A node that came back takes its full share at once.
   cluster.coordinator_settings = {"coordinator.ramp_ms=0"};
   auto started = admin::LocalCluster::Start(cluster);

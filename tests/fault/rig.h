@@ -50,7 +50,8 @@ struct RigOptions {
   std::chrono::milliseconds timeout{2000};  // of every call
   std::vector<std::string> node_settings;
   DocumentSize size = DocumentSize::kShort;
-  bool sync = false;  // nodes acknowledge what survives a power cut
+  bool sync = false;                       // nodes acknowledge what survives a power cut
+  std::vector<admin::DaemonPlace> places;  // of the daemons; empty: loopback
 };
 
 // Of some calls, the one that ended latest after its deadline.
