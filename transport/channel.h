@@ -72,6 +72,10 @@ class Channel {
   // Readable when Poll() has something to say, deadlines included; for callers that would rather
   // wait than spin.
   [[nodiscard]] virtual int WaitFd() const = 0;
+
+  // Bytes that have come from the peer so far, as of the last Poll(); pieces that are not whole yet
+  // counted in. It tells a peer that is slow from one that is silent.
+  [[nodiscard]] virtual std::uint64_t BytesReceived() const = 0;
 };
 
 enum class MemoryKind : std::uint8_t { kHost, kDevice };

@@ -30,17 +30,56 @@ RequestHead ReadHead(ByteReader& in) {
   RequestHead head;
   head.type = in.Integer<MessageType>();
   head.version = in.Integer<std::uint16_t>();
-  head.reserved = DecodeAtMost<std::uint32_t>(in, 0);
+  head.priority = DecodeAtMost<Priority>(in, kPriorityCount - 1);
+  in.Zeros(3);
   head.trace = in.OpaqueId<TraceId>();
   return head;
 }
 
 }  // namespace
 
+std::string_view PriorityName(Priority priority) {
+  switch (priority) {
+    case Priority::kBackground:
+      return "background";
+    case Priority::kPut:
+      return "put";
+    case Priority::kPrefetch:
+      return "prefetch";
+    case Priority::kLoad:
+      return "load";
+    case Priority::kUsual:
+      break;
+  }
+  return "usual";
+}
+
+Priority PriorityOf(const RequestHead& head) {
+  if (head.priority != Priority::kUsual) return head.priority;
+  switch (head.type) {
+    case MessageType::kPutStart:
+    case MessageType::kPutCommit:
+    case MessageType::kPutAbort:
+    case MessageType::kContextUpdate:
+    case MessageType::kPutPiece:
+      return Priority::kPut;
+    case MessageType::kLookup:
+    case MessageType::kContextGet:
+    case MessageType::kRead:
+    case MessageType::kReportCorrupt:
+    case MessageType::kCommitObjects:
+    case MessageType::kDropObjects:
+    case MessageType::kVerifyObjects:
+      break;
+  }
+  return Priority::kLoad;
+}
+
 void EncodeHead(const RequestHead& head, ByteWriter& out) {
   out.Integer(head.type);
   out.Integer(head.version);
-  out.Integer(head.reserved);
+  out.Integer(head.priority);
+  out.Zeros(3);
   out.Id(head.trace);
 }
 

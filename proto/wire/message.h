@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -38,13 +39,30 @@ enum class MessageType : std::uint16_t {
   kVerifyObjects = 34,
 };
 
+// Who is served first where not all can be: the higher. A number is protocol.
+enum class Priority : std::uint8_t {
+  kUsual = 0,       // as the type says; see PriorityOf()
+  kBackground = 1,  // moves, repair, scrubs: nobody waits
+  kPut = 2,
+  kPrefetch = 3,  // loads that an engine will want later
+  kLoad = 4,      // an engine waits
+};
+inline constexpr std::size_t kPriorityCount = 5;
+
+// "background", "put", "prefetch", "load"; "usual" for kUsual.
+[[nodiscard]] std::string_view PriorityName(Priority priority);
+
 struct RequestHead {
   MessageType type{};
   std::uint16_t version = 1;  // of this message's layout
-  std::uint32_t reserved = 0;
+  Priority priority = Priority::kUsual;
   TraceId trace{};
 };
 inline constexpr std::size_t kRequestHeadBytes = 24;
+
+// What `head` asks for, never kUsual: what it says, or what requests of its type usually are.
+// kLoad for reads and lookups, kPut for all that stores, kLoad for a coordinator's orders.
+[[nodiscard]] Priority PriorityOf(const RequestHead& head);
 
 void EncodeHead(const RequestHead& head, ByteWriter& out);
 // What a request is, without reading the rest. kInvalidArgument if it is no head, kUnimplemented

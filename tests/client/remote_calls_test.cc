@@ -28,6 +28,7 @@ struct Far {
   std::vector<std::uint64_t> submitted;  // tags
   std::vector<transport::Event> events;  // of the next Poll()
   bool gone = false;                     // takes no more calls
+  std::uint64_t bytes_received = 0;
   bool destroyed = false;
 };
 
@@ -48,6 +49,7 @@ class FakeChannel final : public transport::Channel {
     return count;
   }
   int WaitFd() const override { return -1; }
+  std::uint64_t BytesReceived() const override { return far_->bytes_received; }
 
  private:
   const std::shared_ptr<Far> far_;  // shared with the test, which looks at it after the channel

@@ -86,6 +86,10 @@ std::size_t LoopbackChannel::Poll(std::span<Event> events) {
   pipe_->ClearChannelSignal();
   ExpireCalls(clock_.Now());
   const std::size_t count = pipe_->Take(events, delivered_);
+  // An answer counts as one byte at least: what matters is that something came.
+  for (const Event& event : events.first(count)) {
+    bytes_received_ += 1 + event.size_bytes + event.response.size();
+  }
   std::erase_if(open_, [this](const CallPtr& call) {
     return std::find(delivered_.begin(), delivered_.end(), call) != delivered_.end();
   });

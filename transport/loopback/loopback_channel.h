@@ -24,6 +24,7 @@ class LoopbackChannel final : public Channel {
   void Cancel(std::uint64_t tag) override;
   std::size_t Poll(std::span<Event> events) override;
   [[nodiscard]] int WaitFd() const override { return epoll_.get(); }
+  [[nodiscard]] std::uint64_t BytesReceived() const override { return bytes_received_; }
 
  private:
   Status Fill(SharedCall& to, const Call& from);
@@ -35,7 +36,8 @@ class LoopbackChannel final : public Channel {
   const Clock& clock_;
   Fd epoll_;
   WakeTimer timer_;
-  std::vector<CallPtr> open_;       // their kDone is not delivered
+  std::vector<CallPtr> open_;  // their kDone is not delivered
+  std::uint64_t bytes_received_ = 0;
   std::vector<CallPtr> delivered_;  // their responses are valid until the next Poll()
 };
 

@@ -23,6 +23,7 @@ class ClientConnection final : public InboxHandler {
   [[nodiscard]] bool alive() const { return fd_.valid(); }
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] std::size_t open_calls() const { return open_calls_; }
+  [[nodiscard]] std::uint64_t bytes_received() const { return inbox_.bytes_received(); }
   [[nodiscard]] bool HasSlot() const { return alive() && !free_slots_.empty(); }
 
   // Puts the call on this connection and its request in the queue. Requires: HasSlot().

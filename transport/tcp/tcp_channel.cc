@@ -121,6 +121,12 @@ std::size_t TcpChannel::Poll(std::span<Event> events) {
   return count;
 }
 
+std::uint64_t TcpChannel::BytesReceived() const {
+  std::uint64_t total = 0;
+  for (const auto& connection : connections_) total += connection->bytes_received();
+  return total;
+}
+
 void TcpChannel::PollSockets() {
   std::array<epoll_event, 16> ready;
   const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);

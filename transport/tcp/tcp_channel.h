@@ -28,6 +28,7 @@ class TcpChannel final : public Channel {
   void Cancel(std::uint64_t tag) override;
   std::size_t Poll(std::span<Event> events) override;
   [[nodiscard]] int WaitFd() const override { return epoll_.get(); }
+  [[nodiscard]] std::uint64_t BytesReceived() const override;
 
  private:
   [[nodiscard]] ClientConnection* LeastLoaded();

@@ -6,6 +6,7 @@
 #include "proto/wire/inventory.h"
 #include "proto/wire/lookup.h"
 #include "proto/wire/node_ops.h"
+#include "proto/wire/overload.h"
 #include "proto/wire/put.h"
 #include "proto/wire/read.h"
 #include "proto/wire/ticket.h"
@@ -299,6 +300,11 @@ Buffer TicketBody(const wire::Ticket& ticket) {
   return {sealed.begin(), sealed.end() - std::ptrdiff_t{sizeof(Digest)}};
 }
 
+wire::Overload OverloadSample() {
+  return {wire::ShedReason::kTenantBytes, wire::Priority::kPrefetch,
+          std::chrono::milliseconds(250)};
+}
+
 Buffer EncodedTicket() {
   return TicketBody(TicketSample());
 }
@@ -339,6 +345,7 @@ constexpr MessageCase kCases[] = {
     CaseOf<DropObjectsRequestSample>("drop_objects_request", true),
     CaseOf<VerifyObjectsRequestSample>("verify_objects_request", true),
     CaseOf<ObjectCodesResponseSample>("object_codes_response", false),
+    CaseOf<OverloadSample>("overload", false),
     {"inventory_entry", false, EncodedEntry, ReencodedEntry},
     {"ticket", false, EncodedTicket, ReencodedTicket},
 };

@@ -10,6 +10,9 @@
 
 #include "base/limits.h"
 #include "base/random.h"
+#include "proto/wire/overload.h"
+#include "proto/wire/put.h"
+#include "proto/wire/read.h"
 #include "tests/proto/wire/message_cases.h"
 
 namespace kdn::test {
@@ -107,6 +110,35 @@ TEST(RequestHead, IsReadWithoutTheRest) {
   ASSERT_TRUE(head);
   EXPECT_EQ(head->type, wire::MessageType::kLookup);
   EXPECT_FALSE(head->trace.IsZero());
+}
+
+TEST(RequestHead, CarriesItsPriorityOrThatOfItsType) {
+  wire::ReadRequest read;
+  Buffer bytes;
+  read.Encode(bytes);
+  EXPECT_EQ(wire::PriorityOf(*wire::PeekHead(bytes)), wire::Priority::kLoad);
+  read.head.priority = wire::Priority::kPrefetch;
+  bytes.clear();
+  read.Encode(bytes);
+  EXPECT_EQ(wire::PriorityOf(*wire::PeekHead(bytes)), wire::Priority::kPrefetch);
+  EXPECT_EQ(wire::ReadRequest::Decode(bytes)->head.priority, wire::Priority::kPrefetch);
+  bytes[4] = std::byte{wire::kPriorityCount};
+  EXPECT_EQ(wire::PeekHead(bytes).error().code(), Code::kInvalidArgument);
+
+  bytes.clear();
+  wire::PutPieceRequest{}.Encode(bytes);
+  EXPECT_EQ(wire::PriorityOf(*wire::PeekHead(bytes)), wire::Priority::kPut);
+}
+
+TEST(Overload, MaySilenceACallerForALimitedTimeOnly) {
+  wire::Overload overload;
+  overload.retry_after = std::chrono::hours(1);
+  Buffer bytes;
+  overload.Encode(bytes);
+  EXPECT_EQ(wire::Overload::Decode(bytes)->retry_after, wire::kRetryAfterMax);
+  bytes[7] = std::byte{1};
+  EXPECT_EQ(wire::Overload::Decode(bytes).error().code(), Code::kInvalidArgument);
+  EXPECT_FALSE(wire::Overload::Decode({}));
 }
 
 TEST(RequestHead, OfANewerPeerIsUnimplementedNotInvalid) {
