@@ -52,6 +52,8 @@ class Calls {
   virtual void Cancel(CallId id) = 0;
   // Whether a node's shard is known to be out of reach just now: another replica is better.
   [[nodiscard]] virtual bool Avoid(const CallTarget& target) const = 0;
+  // When bytes last came from there, be it for another call; the zero time: never.
+  [[nodiscard]] virtual TimePoint LastHeard(const CallTarget& target) const = 0;
   // Whether the coordinator answers. Safe from any thread.
   [[nodiscard]] virtual bool Connected() const = 0;
 

@@ -44,6 +44,12 @@ ClientMetrics::ClientMetrics(MetricRegistry& registry)
                                         "Tiles or headers caught by their checksum")),
       failovers(registry.CounterOf("kdn_client_failovers_total",
                                    "Reads that went on at another replica")),
+      hedges(registry.CounterOf("kdn_client_hedges_total",
+                                "Second reads of what was late, from another replica")),
+      hedges_won(registry.CounterOf("kdn_client_hedges_won_total",
+                                    "Second reads that ended before the first")),
+      reads_moved(registry.CounterOf("kdn_client_reads_moved_total",
+                                     "Reads taken from a silent node without memory for two")),
       stores(registry.CounterOf("kdn_client_stores_total", "Stores that ended")),
       chunks_stored(
           registry.CounterOf("kdn_client_chunks_stored_total", "Chunks made visible by stores")),

@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "client/core/io_loop.h"
+#include "client/core/node_health.h"
 #include "client/core/staging.h"
 #include "client/core/work_pool.h"
 #include "kdn/client.h"
@@ -51,6 +52,9 @@ struct ClientMetrics {
   Counter& bytes_received;
   Counter& pieces_corrupt;
   Counter& failovers;
+  Counter& hedges;
+  Counter& hedges_won;
+  Counter& reads_moved;
   Counter& stores;
   Counter& chunks_stored;
   Counter& bytes_sent;
@@ -75,6 +79,7 @@ struct ClientContext {
   MetricRegistry registry;
   ClientMetrics metrics;
   NodeDirectory nodes;                   // of the I/O loop
+  std::unique_ptr<NodeHealth> health;    // of the I/O loop
   std::unique_ptr<StagingPool> staging;  // of the I/O loop
   std::unique_ptr<WorkPool> workers;
   // The client's own; set before any operation begins, and stopped before the loop is.

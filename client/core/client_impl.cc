@@ -11,6 +11,7 @@
 #include "client/core/profiles.h"
 #include "client/core/store_op.h"
 #include "proto/wire/context.h"
+#include "proto/wire/read.h"
 
 namespace kdn::client {
 namespace {
@@ -231,10 +232,19 @@ void ClientImpl::Ask(wire::PutStartRequest request, TimePoint deadline,
   context_->loop->Post([context = context_, request = std::move(request), deadline,
                         answer = std::move(answer)]() mutable {
     request.known_map_version = context->nodes.version();
+    const TimePoint pressed = context->health->PressedUntil(NodeId{}, wire::Priority::kPut);
+    if (context->loop->Now() < pressed) {
+      const std::scoped_lock lock(answer->mutex);
+      answer->done = true;
+      answer->code = Code::kResourceExhausted;
+      answer->changed.notify_all();
+      return;
+    }
     CallRequest call;
     request.Encode(call.request);
     call.deadline = deadline;
     call.done = [context, answer](Code code, ConstBytes bytes) {
+      if (code == Code::kResourceExhausted) context->health->OnEnd(NodeId{}, code, bytes);
       auto response = wire::PutStartResponse::Decode(bytes);
       if (code == Code::kOk && !response) code = Code::kInternal;
       {
@@ -315,6 +325,29 @@ Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const Toke
   return StoreAccess::Make(std::move(state));
 }
 
+// A probe is a read of nothing: every node answers it at once.
+std::unique_ptr<NodeHealth> MakeHealth(ClientContext& context) {
+  const ClientOptions& options = context.options;
+  const HealthOptions health{.hedge_floor = options.hedge_floor,
+                             .hedge_ceiling = options.hedge_ceiling,
+                             .hedge_percentile = options.hedge_percentile,
+                             .breaker = {.failures_max = options.breaker_failures,
+                                         .pause_min = options.breaker_pause,
+                                         .pause_max = options.breaker_pause * 16},
+                             .retry_percent = options.retry_percent};
+  return std::make_unique<NodeHealth>(
+      health, context.clock, context.random, context.registry,
+      [&context](const CallTarget& target, Duration patience, std::function<void(Code)> answer) {
+        CallRequest call;
+        call.target = target;
+        wire::ReadRequest{}.Encode(call.request);
+        call.deadline = context.loop->Now() + patience;
+        call.insist = true;
+        call.done = [answer = std::move(answer)](Code code, ConstBytes) { answer(code); };
+        context.loop->calls().Start(std::move(call));
+      });
+}
+
 }  // namespace
 
 Status ValidateOptions(const ClientOptions& options) {
@@ -333,6 +366,16 @@ Status ValidateOptions(const ClientOptions& options) {
   }
   if (options.staging_bytes < limits::kMiB) return refuse("staging_bytes must be 1 MiB or more");
   if (options.timeout.count() <= 0) return refuse("timeout must be over 0");
+  if (options.hedge_floor.count() < 1 || options.hedge_ceiling.count() < 0) {
+    return refuse("hedge_floor must be 1 ms or more, hedge_ceiling 0 or more");
+  }
+  if (options.hedge_percentile < 50 || options.hedge_percentile > 99) {
+    return refuse("hedge_percentile must be between 50 and 99");
+  }
+  if (options.breaker_failures == 0 || options.breaker_pause.count() < 1) {
+    return refuse("breaker_failures must be over 0, breaker_pause 1 ms or more");
+  }
+  if (options.retry_percent > 100) return refuse("retry_percent must be at most 100");
   return {};
 }
 
@@ -344,6 +387,7 @@ Result<std::unique_ptr<Client>> MakeClient(const ClientOptions& options,
     return std::unexpected(status);
   }
   KDN_ASSIGN_OR_RETURN(context->workers, WorkPool::Start(options.decode_threads));
+  context->health = MakeHealth(*context);
   KDN_ASSIGN_OR_RETURN(context->loop, IoLoop::Start(std::move(calls), context->clock));
   auto client = std::make_unique<ClientImpl>(std::move(context));
   if (Status status = client->Prepare(); !status.ok()) return std::unexpected(status);

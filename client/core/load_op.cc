@@ -130,7 +130,9 @@ void LoadOp::AddUnit(std::size_t chunk, std::size_t part, std::uint64_t first_to
 std::vector<wire::ReplicaLocation> LoadOp::RankReplicas(const MatchedChunk& chunk,
                                                         const wire::PartLocation& part) {
   return client::RankReplicas(part, chunk.key, [&](const wire::ReplicaLocation& replica) {
-    return context_->loop->calls().Avoid({replica.node, EndpointOf(replica.node, chunk.key)});
+    const CallTarget target{replica.node, EndpointOf(replica.node, chunk.key)};
+    return context_->loop->calls().Avoid(target) ||
+           context_->health->StandingOf(target, priority()) != Standing::kGood;
   });
 }
 
@@ -166,14 +168,19 @@ void LoadOp::EndUnit(std::size_t index, bool complete) {
     for (std::size_t u = 0; u < units_.size(); ++u) {
       Unit& other = units_[u];
       if (other.over || !other.started || other.chunk < chunk_limit_) continue;
-      if (other.attempt) {
-        other.attempt->failed = true;
-        other.replicas.clear();
-        context_->loop->calls().Cancel(other.attempt->call);
-      }
+      if (other.attempts.empty()) continue;
+      other.replicas.clear();
+      CancelAttempts(other);
     }
   }
   PublishProgress();
+}
+
+void LoadOp::CancelAttempts(Unit& unit) {
+  for (const auto& attempt : unit.attempts) {
+    attempt->failed = true;
+    if (!attempt->call_over) context_->loop->calls().Cancel(attempt->call);
+  }
 }
 
 void LoadOp::PublishProgress() {
@@ -196,9 +203,7 @@ void LoadOp::Close(Code code) {
   closed_ = true;
   code_ = code;
   for (Unit& unit : units_) {
-    if (unit.over || !unit.attempt) continue;
-    unit.attempt->failed = true;
-    context_->loop->calls().Cancel(unit.attempt->call);
+    if (!unit.over) CancelAttempts(unit);
   }
   if (gate_.Close()) Finish();
 }

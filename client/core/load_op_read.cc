@@ -24,39 +24,80 @@ std::string LoadOp::EndpointOf(NodeId node, const ChunkKey& key) const {
 void LoadOp::StartUnit(std::size_t index) {
   Unit& unit = units_[index];
   if (closed_ || unit.over) return;
-  if (unit.chunk >= chunk_limit_ || unit.replicas.empty()) {
+  const std::optional<Choice> choice =
+      unit.chunk < chunk_limit_ ? ChooseReplica(unit) : std::nullopt;
+  const bool pressed = choice && choice->standing == Standing::kPressed;
+  const TimePoint pressed_until =
+      pressed ? context_->health->PressedUntil(choice->target.node, priority()) : TimePoint{};
+  if (!choice || pressed_until >= deadline_) {
     EndUnit(index, false);
     Pump();
     return;
   }
-  const wire::ReplicaLocation replica = unit.replicas.front();
-  unit.replicas.erase(unit.replicas.begin());
-  if (unit.replicas_fresh > 0) --unit.replicas_fresh;
+  if (pressed) {
+    context_->loop->At(pressed_until, [weak = weak_from_this(), index] {
+      if (const auto op = weak.lock()) op->StartUnit(index);
+    });
+    return;
+  }
+  const wire::ReplicaLocation replica = TakeReplica(unit, choice->replica);
   context_->staging->Take(unit.window_bytes,
                           [self = shared_from_this(), index, replica](MutableBytes window) {
-                            self->StartRead(index, replica, window);
+                            self->OnWindow(index, replica, window);
                           });
 }
 
-void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
-                       MutableBytes window) {
-  Unit& unit = units_[index];
-  if (closed_ || unit.over || window.empty()) {
+std::optional<LoadOp::Choice> LoadOp::ChooseReplica(const Unit& unit) {
+  std::optional<Choice> best;
+  for (std::size_t i = 0; i < unit.replicas.size(); ++i) {
+    const NodeId node = unit.replicas[i].node;
+    Choice choice{i, {node, EndpointOf(node, unit.wanted.item.key)}, {}};
+    choice.standing = context_->health->StandingOf(choice.target, priority());
+    if (choice.standing == Standing::kGood && context_->loop->calls().Avoid(choice.target)) {
+      choice.standing = Standing::kRefusing;
+    }
+    if (choice.standing == Standing::kSilent) continue;
+    if (!best || choice.standing < best->standing) best = std::move(choice);
+  }
+  return best;
+}
+
+wire::ReplicaLocation LoadOp::TakeReplica(Unit& unit, std::size_t replica) {
+  const wire::ReplicaLocation taken = unit.replicas[replica];
+  unit.replicas.erase(unit.replicas.begin() + static_cast<std::ptrdiff_t>(replica));
+  if (replica < unit.replicas_fresh) --unit.replicas_fresh;
+  return taken;
+}
+
+void LoadOp::OnWindow(std::size_t index, const wire::ReplicaLocation& replica,
+                      MutableBytes window) {
+  if (closed_ || units_[index].over || window.empty()) {
     context_->staging->Give(window);
     EndUnit(index, false);
     if (!closed_) Pump();
     return;
   }
+  StartRead(index, replica, window, false);
+}
+
+void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica, MutableBytes window,
+                       bool hedge) {
+  Unit& unit = units_[index];
   unit.wanted.item.window_offset = 0;
   unit.wanted.item.window_bytes = window.size();
-  unit.attempt = std::make_shared<ReadAttempt>(model_.spec(), unit.wanted, window);
-  const std::shared_ptr<ReadAttempt> attempt = unit.attempt;
+  unit.attempts.push_back(std::make_shared<ReadAttempt>(model_.spec(), unit.wanted, window));
+  const std::shared_ptr<ReadAttempt> attempt = unit.attempts.back();
   attempt->target = {replica.node, EndpointOf(replica.node, unit.wanted.item.key)};
   attempt->replica = replica;
   attempt->insisted = unit.replicas_fresh == 0;
+  attempt->hedge = hedge;
+  if (!unit.asked) context_->health->OnRequest();
+  unit.asked = true;
 
   wire::ReadRequest request;
   request.head.trace = options_.trace;
+  // What is usual is not said: nodes of the version before know of no priorities.
+  if (priority() != wire::PriorityOf(request.head)) request.head.priority = priority();
   request.items.push_back(unit.wanted.item);
   CallRequest call;
   call.target = attempt->target;
@@ -65,11 +106,15 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
   call.insist = attempt->insisted;
   // A replica that does not answer may use up its share of the time, not all of it.
   const TimePoint now = context_->loop->Now();
+  attempt->progress_at = now;
   call.deadline = now + (deadline_ - now) / static_cast<Duration::rep>(unit.replicas.size() + 1);
   call.piece = [self = shared_from_this(), index, attempt](std::size_t offset, std::size_t size) {
     self->OnPiece(index, attempt, offset, size);
   };
   call.done = [self = shared_from_this(), index, attempt](Code code, ConstBytes response) {
+    attempt->pressed = self->context_->health->OnEnd(attempt->target.node, code, response);
+    attempt->costs_retry = attempt->costs_retry || code == Code::kUnavailable ||
+                           code == Code::kDeadlineExceeded || code == Code::kResourceExhausted;
     const auto answer = wire::ReadResponse::Decode(response);
     if (code == Code::kOk) {
       code = answer && answer->items.size() == 1 ? answer->items[0].code : Code::kDataLoss;
@@ -77,6 +122,9 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica,
     self->OnCallOver(index, attempt, code);
   };
   attempt->call = context_->loop->calls().Start(std::move(call));
+  if (context_->health->hedges()) {
+    WatchLate(now + context_->health->SilenceAllowed(attempt->target.node));
+  }
 }
 
 // -- 3. Pieces and tiles -----------------------------------------------------------------------
@@ -85,6 +133,9 @@ void LoadOp::OnPiece(std::size_t index, const std::shared_ptr<ReadAttempt>& atte
                      std::size_t offset, std::size_t size_bytes) {
   report_.bytes_received += size_bytes;
   context_->metrics.bytes_received.Add(size_bytes);
+  const TimePoint now = context_->loop->Now();
+  context_->health->OnPiece(attempt->target.node, now - attempt->progress_at);
+  attempt->progress_at = now;
   if (attempt->failed || closed_) return;
   std::vector<std::uint32_t> ready;
   if (Status status = attempt->OnPiece(offset, size_bytes, ready); !status.ok()) {
@@ -106,7 +157,9 @@ bool LoadOp::TakeProfile(std::size_t index, const std::shared_ptr<ReadAttempt>& 
   if (attempt->profile) return true;
   Unit& unit = units_[index];
   attempt->failed = true;
-  if (unit.profile_fetched) {
+  if (unit.profile_coming) {
+    // Asked for by the other attempt.
+  } else if (unit.profile_fetched) {
     unit.replicas.clear();  // it has gone again: others need more of them than this client keeps
   } else {
     unit.profile_coming = true;
@@ -126,7 +179,7 @@ void LoadOp::OnProfile(std::size_t index, bool found) {
   unit.profile_coming = false;
   unit.profile_fetched = true;
   if (!found) unit.replicas.clear();  // every replica names it: what it codes is a miss
-  if (!unit.attempt) StartUnit(index);
+  if (unit.attempts.empty()) StartUnit(index);
 }
 
 void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
@@ -146,9 +199,14 @@ void LoadOp::PlanUnit(Unit& unit, const ReadAttempt& attempt) {
 // costs as much as decoding a small tile.
 void LoadOp::Dispatch(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
                       std::vector<std::uint32_t> jobs) {
+  Unit& unit = units_[index];
   std::erase_if(jobs, [&](std::uint32_t job) {
-    const TileEntry& entry = attempt->entry(attempt->job(job).entries.front());
-    return units_[index].tiles_done.contains(TilePlaceKey(entry.at));
+    const std::uint64_t place = TilePlaceKey(attempt->entry(attempt->job(job).entries.front()).at);
+    if (unit.tiles_done.contains(place)) return true;
+    // Two may not write one place: this one's turn comes if the other's bytes are wrong.
+    const bool taken = !unit.tiles_out.insert(place).second;
+    if (taken) attempt->jobs_held.push_back(job);
+    return taken;
   });
   if (jobs.empty()) return;
   attempt->jobs_out += static_cast<std::uint32_t>(jobs.size());
@@ -196,18 +254,34 @@ Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
 void LoadOp::OnDecoded(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt,
                        const std::vector<std::uint32_t>& jobs, const std::vector<Code>& codes) {
   attempt->jobs_out -= static_cast<std::uint32_t>(jobs.size());
+  Unit& unit = units_[index];
   bool layer_done = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const TileCoordinates& at = attempt->entry(attempt->job(jobs[i]).entries.front()).at;
+    unit.tiles_out.erase(TilePlaceKey(at));
     if (codes[i] == Code::kOk) {
-      layer_done =
-          CountTile(index, attempt->entry(attempt->job(jobs[i]).entries.front()).at) || layer_done;
+      layer_done = CountTile(index, at) || layer_done;
     } else if (codes[i] != Code::kCancelled && !attempt->failed) {
       FailAttempt(*attempt, true, units_[index].wanted);
       context_->loop->calls().Cancel(attempt->call);
     }
   }
   if (layer_done) PublishProgress();
+  ReleaseHeld(index, attempt);
+  if (!closed_ && !unit.over && unit.attempts.size() > 1 && unit.planned && unit.missing == 0) {
+    CompleteUnit(index, *attempt);
+  }
   Settle(index, attempt);
+}
+
+// Tiles of `by` have come back from the workers: others that waited for them may go.
+void LoadOp::ReleaseHeld(std::size_t index, const std::shared_ptr<ReadAttempt>& by) {
+  const auto attempts = units_[index].attempts;  // settling one takes it out
+  for (const auto& other : attempts) {
+    if (other == by || other->jobs_held.empty()) continue;
+    Dispatch(index, other, std::exchange(other->jobs_held, {}));
+    Settle(index, other);
+  }
 }
 
 // True if this was the last tile that a layer waited for.
@@ -229,9 +303,12 @@ bool LoadOp::CountTile(std::size_t index, const TileCoordinates& at) {
 
 void LoadOp::OnCallOver(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt, Code code) {
   attempt->call_over = true;
+  if (attempt->late && (code == Code::kCancelled || code == Code::kDeadlineExceeded)) {
+    context_->health->OnWaited(attempt->target.node, context_->loop->Now() - attempt->progress_at);
+  }
   // It may have been passed over as one that was out of reach a while ago: when the others have
   // failed too, it is tried in earnest.
-  if (code == Code::kUnavailable && !attempt->insisted) {
+  if ((code == Code::kUnavailable && !attempt->insisted) || attempt->pressed) {
     units_[index].replicas.push_back(attempt->replica);
   }
   if (!attempt->failed && (code != Code::kOk || !attempt->Complete())) {
@@ -267,25 +344,43 @@ void LoadOp::ReportCorrupt(const CallTarget& target, const WantedObject& wanted)
 void LoadOp::Settle(std::size_t index, const std::shared_ptr<ReadAttempt>& attempt) {
   if (!attempt->call_over || attempt->jobs_out != 0) return;
   Unit& unit = units_[index];
-  if (unit.attempt != attempt) return;
-  unit.attempt.reset();
+  const bool waits = !attempt->jobs_held.empty() && !attempt->failed;
+  if (waits && !unit.over && !closed_) return;
+  if (std::erase(unit.attempts, attempt) == 0) return;
   context_->staging->Give(attempt->window());
   if (closed_ || unit.over || unit.profile_coming) return;
   if (unit.planned && unit.missing == 0) {
-    EndUnit(index, true);
-    Pump();
-  } else if (unit.replicas.empty()) {
+    CompleteUnit(index, *attempt);
+  } else if (unit.attempts.empty()) {
+    GoOn(index, *attempt);
+  }
+}
+
+void LoadOp::CompleteUnit(std::size_t index, const ReadAttempt& winner) {
+  if (winner.hedge) context_->metrics.hedges_won.Add();
+  EndUnit(index, true);
+  CancelAttempts(units_[index]);
+  Pump();
+}
+
+// Nobody reads the unit any more, and something of it is missing.
+void LoadOp::GoOn(std::size_t index, const ReadAttempt& after) {
+  Unit& unit = units_[index];
+  // Its own replica again, now that the profile is there, is no failover.
+  const bool again =
+      unit.profile_fetched && !unit.replicas.empty() && unit.replicas.front() == after.replica;
+  const bool may =
+      !unit.replicas.empty() && (again || !after.costs_retry || context_->health->TakeRetry());
+  if (!may) {
     EndUnit(index, false);
     Pump();
-  } else {
-    // Its own replica again, now that the profile is there, is no failover.
-    const bool again = unit.profile_fetched && unit.replicas.front() == attempt->replica;
-    if (!again) {
-      ++report_.replicas_failed_over;
-      context_->metrics.failovers.Add();
-    }
-    StartUnit(index);
+    return;
   }
+  if (!again) {
+    ++report_.replicas_failed_over;
+    context_->metrics.failovers.Add();
+  }
+  StartUnit(index);
 }
 
 }  // namespace kdn::client

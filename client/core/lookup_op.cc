@@ -55,7 +55,14 @@ void LookupOp::StartContext(std::string name) {
   });
 }
 
+// The coordinator has asked not to be asked for now: a miss, and at once.
+bool LookupOp::Pressed() const {
+  const TimePoint until = context_->health->PressedUntil(NodeId{}, wire::Priority::kLoad);
+  return context_->loop->Now() < until;
+}
+
 void LookupOp::AskContext(std::string name) {
+  if (Pressed()) return Finish({});
   wire::ContextGetRequest request;
   request.head.trace = options_.trace;
   request.name = std::move(name);
@@ -69,6 +76,7 @@ void LookupOp::AskContext(std::string name) {
 }
 
 void LookupOp::OnContext(Code code, ConstBytes response) {
+  if (code == Code::kResourceExhausted) context_->health->OnEnd(NodeId{}, code, response);
   if (code != Code::kOk) return Finish({});
   auto answer = wire::ContextGetResponse::Decode(response);
   if (!answer || answer->model != model_ || answer->keys.empty()) return Finish({});
@@ -79,6 +87,7 @@ void LookupOp::OnContext(Code code, ConstBytes response) {
 }
 
 void LookupOp::AskDirectory(std::vector<std::vector<ChunkKey>> chains) {
+  if (Pressed()) return Finish({});
   wire::LookupRequest request;
   request.head.trace = options_.trace;
   request.floor = options_.floor;
@@ -95,6 +104,7 @@ void LookupOp::AskDirectory(std::vector<std::vector<ChunkKey>> chains) {
 
 void LookupOp::OnDirectory(const std::vector<std::vector<ChunkKey>>& chains, Code code,
                            ConstBytes response) {
+  if (code == Code::kResourceExhausted) context_->health->OnEnd(NodeId{}, code, response);
   if (code != Code::kOk) return Finish({});
   auto answer = wire::LookupResponse::Decode(response);
   if (!answer || answer->chain >= chains.size() ||

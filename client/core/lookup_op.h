@@ -33,6 +33,7 @@ class LookupOp final : public std::enable_shared_from_this<LookupOp> {
   void OnContext(Code code, ConstBytes response);
   void OnDirectory(const std::vector<std::vector<ChunkKey>>& chains, Code code,
                    ConstBytes response);
+  [[nodiscard]] bool Pressed() const;
   void Finish(LookupResult result);
 
   const std::shared_ptr<ClientContext> context_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/clock.h"
 #include "client/core/arrival.h"
 #include "client/core/calls.h"
 #include "client/core/stored_profiles.h"
@@ -57,10 +58,17 @@ class ReadAttempt {
   CallTarget target;  // the replica
   wire::ReplicaLocation replica;
   std::shared_ptr<const LoadedProfile> profile;  // that the header names; null: none
-  bool insisted = false;       // the call was made although the replica had been out of reach
+  bool insisted = false;  // the call was made although the replica had been out of reach
+  bool hedge = false;     // a second read beside a late one
+  bool late = false;
+  bool pressed = false;        // the node has said when to come back
+  TimePoint progress_at{};     // when it began, or its last piece came
   std::uint32_t jobs_out = 0;  // dispatched and not yet back
+  // Ready, but the other attempt's tiles of the same places are being decoded.
+  std::vector<std::uint32_t> jobs_held;
   bool call_over = false;
   bool failed = false;
+  bool costs_retry = false;  // what comes after it draws on the retry budget
 
  private:
   Status ReadHead();

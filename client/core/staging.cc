@@ -57,6 +57,11 @@ void StagingPool::Take(std::size_t size_bytes, std::function<void(MutableBytes)>
   ServeWaiting();
 }
 
+MutableBytes StagingPool::TakeNow(std::size_t size_bytes) {
+  if (size_bytes == 0 || serving_ || !waiting_.empty()) return {};
+  return TryTake(size_bytes);
+}
+
 void StagingPool::Give(MutableBytes run) {
   if (run.empty()) return;
   auto offset = static_cast<std::size_t>(run.data() - memory_.data());

@@ -29,7 +29,9 @@ class StagingPool {
   // Gives `ready` a run of `size_bytes`, now or when one is free, first come first served; an empty
   // run if the size is larger than the whole pool.
   void Take(std::size_t size_bytes, std::function<void(MutableBytes run)> ready);
-  // Requires: `run` came from Take() and is given back once. Empty runs are ignored.
+  // A run if one is free at once and nobody waits for one; else an empty run.
+  [[nodiscard]] MutableBytes TakeNow(std::size_t size_bytes);
+  // Requires: `run` came from Take() or TakeNow() and is given back once. Empty runs are ignored.
   void Give(MutableBytes run);
 
  private:

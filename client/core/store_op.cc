@@ -113,7 +113,8 @@ void StoreOp::Pump() {
   while (!closed_ && next_object_ < objects_.size() && objects_in_flight_ < kObjectsInFlightMax) {
     const std::size_t index = next_object_++;
     ++objects_in_flight_;
-    if (NobodyLeft(plan_.grants[plan_.chunks[objects_[index].chunk].grant])) {
+    const PlannedChunk& chunk = plan_.chunks[objects_[index].chunk];
+    if (NobodyLeft(plan_.grants[chunk.grant], chunk.key)) {
       OnEncoded(index, Status(Code::kUnavailable), 0);
       continue;
     }

@@ -5,7 +5,8 @@
 //   2. Its pieces go to the first node of its grant, which forwards them. Replicas that this does
 //      not reach are sent to directly.
 //      A node that has failed every piece for as long as the client's timeout is not asked again,
-//      and what only such nodes could take is not encoded.
+//      nor one that answers nothing, and what only such nodes could take is not encoded. One that
+//      has asked not to be asked is come back to, for as long as the client's timeout.
 //   3. When all objects of a grant are acknowledged or given up, the coordinator is told.
 //   4. When all grants are, the context is named.
 //
@@ -52,6 +53,9 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
     std::size_t pieces_out = 0;
     std::vector<CallId> pieces;  // to that node, answered ones too
     bool over = false;
+    bool sent = false;          // to anybody
+    bool pressed = false;       // a piece was refused with a time to come back
+    TimePoint pressed_since{};  // at that node
     std::vector<wire::ReplicaAck> acks;
   };
   struct Grant {
@@ -67,9 +71,13 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void OnEncoded(std::size_t object, Status status, std::size_t size_bytes);
   // 2.
   [[nodiscard]] bool GivenUp(NodeId node) const;
-  [[nodiscard]] bool NobodyLeft(const wire::PutGrant& grant) const;
+  // It is of no use to send there.
+  [[nodiscard]] bool OutOfReach(NodeId node, const ChunkKey& key) const;
+  [[nodiscard]] bool NobodyLeft(const wire::PutGrant& grant, const ChunkKey& key) const;
   void CancelPieces(NodeId node);
   void Send(std::size_t object);
+  // True if the object has to wait for its node, and will be sent when it may.
+  [[nodiscard]] bool WaitsForPressure(std::size_t object);
   void SendPiece(std::size_t object, std::uint64_t offset, std::size_t size_bytes);
   void OnPieceSent(std::size_t object, Code code, ConstBytes response);
   void EndObject(std::size_t object);

@@ -36,9 +36,15 @@ bool StoreOp::GivenUp(NodeId node) const {
          context_->loop->Now() - failing->second >= context_->options.timeout;
 }
 
-bool StoreOp::NobodyLeft(const wire::PutGrant& grant) const {
+bool StoreOp::OutOfReach(NodeId node, const ChunkKey& key) const {
+  if (GivenUp(node)) return true;
+  const CallTarget target{node, context_->nodes.EndpointOf(node, key, plan_.nodes)};
+  return context_->health->StandingOf(target, wire::Priority::kPut) == Standing::kSilent;
+}
+
+bool StoreOp::NobodyLeft(const wire::PutGrant& grant, const ChunkKey& key) const {
   return std::all_of(grant.nodes.begin(), grant.nodes.end(),
-                     [this](NodeId node) { return GivenUp(node); });
+                     [&](NodeId node) { return OutOfReach(node, key); });
 }
 
 // To the next node of the grant that does not have the object and may take it.
@@ -50,13 +56,17 @@ void StoreOp::Send(std::size_t index) {
                        [&](const auto& ack) { return ack.node == node; });
   };
   while (object.hop < grant.nodes.size() &&
-         (has(grant.nodes[object.hop]) || GivenUp(grant.nodes[object.hop]))) {
+         (has(grant.nodes[object.hop]) || OutOfReach(grant.nodes[object.hop], object.header.key))) {
     ++object.hop;
   }
-  if (closed_ || object.hop >= grant.nodes.size()) {
+  const bool somebody = !closed_ && object.hop < grant.nodes.size();
+  if (somebody && WaitsForPressure(index)) return;
+  if (!somebody || (object.sent && !context_->health->TakeRetry())) {
     EndObject(index);
     return;
   }
+  if (!object.sent) context_->health->OnRequest();
+  object.sent = true;
   object.sent_at = context_->loop->Now();
   const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
   object.pieces_out = count;
@@ -65,6 +75,29 @@ void StoreOp::Send(std::size_t index) {
     const std::size_t offset = i * kPieceBytes;
     SendPiece(index, offset, std::min(kPieceBytes, object.size_bytes - offset));
   }
+}
+
+bool StoreOp::WaitsForPressure(std::size_t index) {
+  Object& object = objects_[index];
+  const wire::PutGrant& grant = plan_.grants[plan_.chunks[object.chunk].grant];
+  const CallTarget target = TargetOf(grant, object);
+  if (context_->health->StandingOf(target, wire::Priority::kPut) != Standing::kPressed) {
+    return false;
+  }
+  const TimePoint now = context_->loop->Now();
+  if (object.pressed_since == TimePoint{}) object.pressed_since = now;
+  const TimePoint until = context_->health->PressedUntil(target.node, wire::Priority::kPut);
+  if (until - object.pressed_since >= context_->options.timeout || until >= deadline_) {
+    ++object.hop;
+    object.pressed_since = {};
+    Send(index);
+    return true;
+  }
+  context_->loop->At(until, [weak = weak_from_this(), index] {
+    const auto op = weak.lock();
+    if (op && !op->objects_[index].over) op->Send(index);
+  });
+  return true;
 }
 
 void StoreOp::SendPiece(std::size_t index, std::uint64_t offset, std::size_t size_bytes) {
@@ -109,6 +142,7 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   Object& object = objects_[index];
   const NodeId node = plan_.grants[plan_.chunks[object.chunk].grant].nodes[object.hop];
   const auto answer = wire::PutPieceResponse::Decode(response);
+  object.pressed = context_->health->OnEnd(node, code, response) || object.pressed;
   if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
     failing_since_.emplace(node, object.sent_at);
     if (GivenUp(node)) CancelPieces(node);
@@ -125,7 +159,10 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   if (--object.pieces_out > 0) return;
   // A replica that the one before it could not reach may be within our own reach; and if nobody has
   // all of it yet, the next one takes it from us directly.
-  ++object.hop;
+  if (!std::exchange(object.pressed, false)) {
+    ++object.hop;
+    object.pressed_since = {};
+  }
   Send(index);
 }
 

@@ -35,6 +35,10 @@ class EmbeddedCalls final : public Calls {
   CallId Start(CallRequest request) override;
   void Cancel(CallId id) override;
   [[nodiscard]] bool Avoid(const CallTarget& /*target*/) const override { return false; }
+  // This process is never silent.
+  [[nodiscard]] TimePoint LastHeard(const CallTarget& /*target*/) const override {
+    return clock_.Now();
+  }
   [[nodiscard]] bool Connected() const override { return true; }
   bool Poll() override;
   [[nodiscard]] int WaitFd() const override { return epoll_fd_; }

@@ -100,6 +100,8 @@ void RemoteCalls::TakeOutcome(Connector::Outcome outcome) {
     peer.state = PeerState::kUp;
     peer.pause = {};
     peer.channel = std::move(outcome.channel);
+    peer.bytes_heard = 0;
+    peer.heard_at = clock_.Now();
     Watch(epoll_fd_, peer.channel->WaitFd());
     if (outcome.endpoint == coordinator_) connected_.store(true);
     SubmitWaiting(outcome.endpoint, peer);
@@ -131,6 +133,11 @@ bool RemoteCalls::Avoid(const CallTarget& target) const {
   const auto it = peers_.find(target.endpoint);
   return it != peers_.end() &&
          (it->second.state == PeerState::kDown || clock_.Now() < it->second.avoid_until);
+}
+
+TimePoint RemoteCalls::LastHeard(const CallTarget& target) const {
+  const auto it = peers_.find(target.endpoint);
+  return it == peers_.end() ? TimePoint{} : it->second.heard_at;
 }
 
 // -- Calls -------------------------------------------------------------------------------------
@@ -253,6 +260,10 @@ bool RemoteCalls::Poll() {
 bool RemoteCalls::PollChannel(const std::string& endpoint, Peer& peer) {
   std::array<transport::Event, 64> events;
   const std::size_t count = peer.channel->Poll(events);
+  if (const std::uint64_t bytes = peer.channel->BytesReceived(); bytes != peer.bytes_heard) {
+    peer.bytes_heard = bytes;
+    peer.heard_at = clock_.Now();
+  }
   for (std::size_t i = 0; i < count; ++i) {
     const transport::Event& event = events[i];
     const auto it = calls_.find(CallId{event.tag});

@@ -32,6 +32,7 @@ class RemoteCalls final : public Calls {
   CallId Start(CallRequest request) override;
   void Cancel(CallId id) override;
   [[nodiscard]] bool Avoid(const CallTarget& target) const override;
+  [[nodiscard]] TimePoint LastHeard(const CallTarget& target) const override;
   [[nodiscard]] bool Connected() const override { return connected_.load(); }
   bool Poll() override;
   [[nodiscard]] int WaitFd() const override { return epoll_fd_; }
@@ -42,10 +43,12 @@ class RemoteCalls final : public Calls {
   struct Peer {
     PeerState state = PeerState::kDown;
     std::unique_ptr<transport::Channel> channel;
-    std::deque<CallId> waiting;  // for the connection, or for room in the channel's queue
-    TimePoint retry_at{};        // of kDown: not to be connected before
-    TimePoint avoid_until{};     // it failed a call: other replicas first
-    Duration pause{};            // before the next try
+    std::deque<CallId> waiting;     // for the connection, or for room in the channel's queue
+    TimePoint retry_at{};           // of kDown: not to be connected before
+    TimePoint avoid_until{};        // it failed a call: other replicas first
+    Duration pause{};               // before the next try
+    std::uint64_t bytes_heard = 0;  // of this channel
+    TimePoint heard_at{};           // when there were more of them last
   };
   struct Pending {
     CallRequest request;

@@ -57,6 +57,20 @@ struct ClientOptions {
                                             // store waits for a node or the coordinator
   bool insecure = false;                    // allows plaintext off loopback
 
+  // Reading under trouble (docs/operations.md).
+  // A piece is late, and read from another replica too, when it takes longer than this percentile
+  // of its node's pieces of late, and hedge_floor; or when not a byte has come from the node for
+  // longer than the percentile, hedge_floor, and hedge_ceiling at the latest. The ceiling should be
+  // above the network's round trip; 0: nothing is read twice.
+  std::uint32_t hedge_percentile = 99;           // 50 to 99
+  std::chrono::milliseconds hedge_floor{20};     // at least 1
+  std::chrono::milliseconds hedge_ceiling{100};  // also how long a silent node is waited for
+  // A node that fails so many calls in a row is not asked for a while, at first this long.
+  std::uint32_t breaker_failures = 3;
+  std::chrono::milliseconds breaker_pause{250};
+  // Retries and second reads together, per cent of first requests: 0 to 100.
+  std::uint32_t retry_percent = 10;
+
   // Profiles (docs/codec.md), of models that are stored at lossy levels.
   // How old the cluster's word on a model's current profile may be when something is stored.
   std::chrono::milliseconds profile_refresh{30'000};
@@ -138,6 +152,12 @@ class LookupHandle {
 
 // -- Load --------------------------------------------------------------------------------------
 
+// What is served first where a cluster cannot serve all.
+enum class LoadUrgency : std::uint8_t {
+  kEngineWaits,
+  kPrefetch,  // wanted later: gives way to what an engine waits for
+};
+
 enum class LoadOrder : std::uint8_t {
   kChunkByChunk,  // from the front: what has arrived is a prefix, and can be used if the rest fails
   kLayerByLayer,  // layer 0 of all chunks first, so that the engine can start on it
@@ -146,6 +166,7 @@ enum class LoadOrder : std::uint8_t {
 struct LoadOptions {
   std::uint64_t skip_tokens = 0;  // at the front: the engine has them already; a chunk multiple
   LoadOrder order = LoadOrder::kChunkByChunk;
+  LoadUrgency urgency = LoadUrgency::kEngineWaits;
   Level level_max = Level::kExact;  // reads no finer level than this, where there are coarser ones
   TimePoint deadline{};             // zero: now + ClientOptions::timeout
   TraceId trace;                    // stands in the daemons' logs; zero: none
@@ -160,6 +181,7 @@ struct LoadReport {
   std::uint64_t bytes_received = 0;
   std::uint32_t pieces_corrupt = 0;        // caught by their checksum
   std::uint32_t replicas_failed_over = 0;  // reads that went on at another replica
+  std::uint32_t reads_hedged = 0;          // read from a second replica as the first was late
 };
 
 // A load into the engine's pages. Blocks of tokens at or above tokens_loaded hold undefined values
