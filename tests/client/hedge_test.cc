@@ -295,7 +295,7 @@ TEST_F(HedgeTest, ASilentNodeCostsOneWaitAndIsThenLeftAloneUntilItAnswers) {
 
 TEST_F(HedgeTest, WithoutMemoryForTwoASilentReadIsEndedFirst) {
   ClientOptions options;
-  options.staging_bytes = std::size_t{3} << 19;  // one object of about 1 MiB, and not two
+  options.staging_bytes = std::size_t{9} << 17;  // one object of about 0.7 MiB, and not two
   shape_.kv_heads = 8;
   Open(options);
   ASSERT_EQ(Put().code, Code::kOk);
