@@ -18,6 +18,9 @@ namespace {
 constexpr double kStartRatio = 0.45;
 constexpr double kValueWeight = 2.3;  // an error of V is felt as much as one of K 0.6 bits smaller
 constexpr double kTinyVariance = 1e-24;
+// Codes have 8 bits, eighths of draft's bins: components of which they would hold less than four
+// deviations get wider bins instead of losing what is outside.
+constexpr double kSpreadMax = 120.0 / 8.0 / 4.0;  // of a component, in draft's bins
 
 // Eigenvectors of a symmetric matrix by cyclic Jacobi rotations: `a` ends up diagonal, column k of
 // `vectors` is the vector of a[k][k].
@@ -73,6 +76,20 @@ struct Components {
   std::vector<double> deviation;    // of each component, in weighted units
   std::vector<std::uint16_t> rank;  // of each component among all, the widest first
 };
+
+// The strip with its widest components drawn together until codes hold them.
+Components Held(Components strip, double step) {
+  for (std::size_t k = 0; k < strip.channels; ++k) {
+    const double wider = strip.deviation[k] / (kSpreadMax * step);
+    if (wider <= 1.0) continue;
+    strip.deviation[k] /= wider;
+    const std::size_t first = k - k % strip.block;
+    for (std::size_t c = first; c < first + strip.block; ++c) {
+      strip.basis[c * strip.block + k % strip.block] *= wider;
+    }
+  }
+  return strip;
+}
 
 // Mass and first moment of a Gaussian of deviation d between a and b.
 struct Moments {
@@ -297,7 +314,7 @@ double DraftBits(std::span<const Components> strips, double step) {
   double values = 0.0;
   for (const Components& strip : strips) {
     values += strip.channels;
-    for (const PlannedClass& planned : PlanClasses(strip, step)) {
+    for (const PlannedClass& planned : PlanClasses(Held(strip, step), step)) {
       if (planned.one.start != 0) continue;
       bits += planned.one.width * (Entropy(SymbolMasses(planned)) + planned.one.planes);
     }
@@ -428,7 +445,8 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
   const double step = StepFor(strips, options.draft_bits);
   Profile::Parts parts;
   parts.model = model;
-  for (const Components& strip : strips) {
+  for (const Components& whole : strips) {
+    const Components strip = Held(whole, step);
     const std::vector<PlannedClass> classes = PlanClasses(strip, step);
     StripProfile made = StripOf(strip, classes, step);
     for (std::size_t i = 0; i < classes.size(); ++i) {

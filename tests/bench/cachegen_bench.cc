@@ -2,8 +2,8 @@
 // text, at equal or smaller error of what attention makes of them. CacheGen has to reproduce its
 // own figure first.
 //
-// The bins of a profile are chosen on text that it learned from, so that the level in question is a
-// little better there than CacheGen; what is printed is measured on other text.
+// The bins of a profile are chosen on text that it did not learn from, so that the level in
+// question is a little better there than CacheGen; what is printed is measured on other text again.
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -32,9 +32,9 @@ constexpr std::uint32_t kTextTokens = 1536;
 constexpr std::uint32_t kShort = 256;  // tokens of a chunk
 constexpr std::uint32_t kLong = 1500;
 constexpr std::size_t kLearned[] = {0, 2, 4, 6, 8, 10};  // parts of the text
-constexpr std::size_t kTuned[] = {4};                    // of those, where bins are chosen
+constexpr std::size_t kTuned[] = {12, 14, 16};           // where bins are chosen
 constexpr std::size_t kMeasured[] = {13, 15, 17, 19};
-constexpr double kTuneMargin = 0.97;  // of the error that is allowed
+constexpr double kTuneMargin = 0.98;  // of the error that is allowed
 
 constexpr double kReferenceBits = 4.35;  // of CacheGen, Llama-3.1-8B, chunks of 256 tokens
 constexpr double kReferenceWithin = 0.03;
