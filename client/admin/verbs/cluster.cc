@@ -30,8 +30,18 @@ void PrintDaemons(const VerbContext& context, const LocalCluster& cluster) {
               context.cluster_folder.c_str());
 }
 
-int RunUp(const VerbContext& context, LocalClusterOptions options) {
+int RunUp(const VerbContext& context, LocalClusterOptions options,
+          const std::vector<std::string>& settings) {
   options.folder = context.cluster_folder;
+  for (const std::string& setting : settings) {
+    const bool of_node = setting.starts_with("node.");
+    if (!of_node && !setting.starts_with("coordinator.")) {
+      return PrintError(
+          Status(Code::kInvalidArgument,
+                 "--set " + setting + ": expected node.KEY=VALUE or coordinator.KEY=VALUE"));
+    }
+    (of_node ? options.node_settings : options.coordinator_settings).push_back(setting);
+  }
   const auto cluster = LocalCluster::Start(options);
   if (!cluster) return PrintError(cluster.error());
   PrintDaemons(context, *cluster);
@@ -70,9 +80,13 @@ void AddClusterVerb(CLI::App& app, VerbContext& context) {
             "--replicas", options->replicas,
             "nodes that each chunk is stored on; at most as many as there are, if not given")
           ->check(CLI::Range(1U, limits::kReplicasMax));
-  up->callback([&context, options, replicas] {
+  auto settings = std::make_shared<std::vector<std::string>>();
+  up->add_option("--set", *settings,
+                 "node.KEY=VALUE or coordinator.KEY=VALUE, as in the daemons' files; repeatable")
+      ->allow_extra_args(false);
+  up->callback([&context, options, replicas, settings] {
     if (replicas->count() == 0) options->replicas = std::min(options->replicas, options->nodes);
-    context.exit_code = RunUp(context, *options);
+    context.exit_code = RunUp(context, *options, *settings);
   });
   CLI::App* down = verb->add_subcommand("down", "Stops it; its folder stays");
   down->callback([&context] { context.exit_code = RunDown(context); });
