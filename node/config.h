@@ -29,6 +29,8 @@ struct NodeConfig {
   bool sync = true;
   std::int64_t disk_mib_max = 0;
   std::int64_t disk_threads = 2;
+  std::int64_t disk_reclaim_ms = 10'000;
+  std::int64_t disk_garbage_percent = 20;
   std::string policy = "leaf_lru";
 
   std::string transport = "tcp";

@@ -65,7 +65,9 @@ Status Node::OpenDisk() {
         {.folder = config_.data_dir + "/objects",
          .sync = config_.sync,
          .threads = static_cast<std::uint32_t>(config_.disk_threads),
-         .bytes_max = static_cast<std::uint64_t>(config_.disk_mib_max) * limits::kMiB});
+         .bytes_max = static_cast<std::uint64_t>(config_.disk_mib_max) * limits::kMiB,
+         .reclaim_every = std::chrono::milliseconds(config_.disk_reclaim_ms),
+         .garbage_share_max = static_cast<double>(config_.disk_garbage_percent) / 100});
     if (!disk) return disk.error();
     disk_ = *std::move(disk);
   }

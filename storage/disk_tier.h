@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -60,6 +61,11 @@ class DiskTier {
   [[nodiscard]] virtual std::uint64_t bytes_used() const = 0;
   [[nodiscard]] virtual std::uint64_t bytes_max() const = 0;
 
+  // Gives the file system back what deleted bytes take in it; DiskOptions says how much may stay.
+  // The tier does so by itself after deletes, too. kUnavailable while the disk takes no writes,
+  // kResourceExhausted if it has no room to move what is kept.
+  virtual Status Reclaim() = 0;
+
   // Runs `work` on one of the tier's threads. False if the queue is full.
   virtual bool Post(std::function<void()> work) = 0;
 
@@ -77,6 +83,12 @@ struct DiskOptions {
   // that is less, are left free. Once they are touched, the bound falls by as much as each Write()
   // brings, as deleted bytes come free late, with what is written after them.
   std::uint64_t bytes_max = 0;
+  // Deleted bytes are reclaimed this long after they were, at the latest, and as long after the
+  // last time; 0: only when told to.
+  std::chrono::milliseconds reclaim_every{0};
+  // Of each level's bytes in files: what may stay deleted but unreclaimed. Less costs more
+  // rewriting: at 0.2, at most four bytes for each that comes free.
+  double garbage_share_max = 0.2;
 };
 
 // Makes the folder if there is none. kFailedPrecondition if it is open already, here or in another

@@ -24,11 +24,11 @@ namespace {
 // A family with more of them is given up: looking behind each takes some hundred seeks.
 constexpr int kDamagedStretchesMax = 1000;
 constexpr std::size_t kProbeBytes = 1024 * 1024;
-constexpr std::uint64_t kBlobBytesMin = 4 * 1024;  // smaller values stay with their keys
 constexpr std::uint64_t kBlobFileBytes = 64 * 1024 * 1024;
 constexpr std::uint64_t kWriteBufferBytes = 32 * 1024 * 1024;
 constexpr std::uint64_t kWriteBuffersBytesMax = 96 * 1024 * 1024;  // of all families
 constexpr std::uint64_t kWalBytesMax = 256 * 1024 * 1024;
+constexpr std::uint64_t kGroupBytesMax = 16 * 1024 * 1024;  // of writes that share one sync
 
 // RocksDB would look every few seconds whether space has come back. The next write is the better
 // moment: it resumes, and knows at once.
@@ -49,6 +49,7 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env) {
   options.paranoid_checks = true;
   options.max_background_jobs = 2;
   options.max_total_wal_size = kWalBytesMax;
+  options.max_write_batch_group_size_bytes = kGroupBytesMax;
   options.db_write_buffer_size = kWriteBuffersBytesMax;
   options.keep_log_file_num = 3;
   options.max_log_file_size = 4 * 1024 * 1024;
@@ -69,7 +70,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(bool blobs) {
     options.min_blob_size = kBlobBytesMin;
     options.blob_file_size = kBlobFileBytes;
     // Space comes back as files of values that are all deleted go, and by rewriting the oldest.
-    options.enable_blob_garbage_collection = true;
+    options.enable_blob_garbage_collection = false;
     options.blob_garbage_collection_age_cutoff = 0.5;
     options.blob_garbage_collection_force_threshold = 0.5;
   }
@@ -106,6 +107,10 @@ void Database::Batch::Delete(Family family, std::string_view key) {
   Keep(batch_.Delete(families_[static_cast<std::size_t>(family)], key));
 }
 
+Database::Database(std::string folder, rocksdb::Env* env)
+    : folder_(std::move(folder)),
+      env_(rocksdb::NewCompositeEnv(LocateBlobs(env->GetFileSystem()))) {}
+
 Status Database::LockFolder() {
   // Apart from RocksDB's own lock, whose failure cannot be told from others.
   lock_fd_ = ::open((folder_ + "/kdn.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -140,7 +145,7 @@ Status Database::OpenDatabase(bool compactions) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(env_), folder_ + "/rocks", families, &handles, &db);
+      rocksdb::DB::Open(DatabaseOptions(env_.get()), folder_ + "/rocks", families, &handles, &db);
   if (!opened.ok()) return FromRocks(opened);
   db_.reset(db);
   std::copy(handles.begin(), handles.end(), families_.begin());
@@ -166,6 +171,7 @@ Status Database::CloseDatabase() {
 }
 
 Status Database::Close() {
+  CancelReclaim();
   const std::unique_lock lock(open_);
   Status status = FlushTables();
   if (Status closed = CloseDatabase(); status.ok()) status = std::move(closed);
@@ -182,6 +188,21 @@ Status Database::Get(Family family, std::string_view key, const Use& use, bool v
   Status status = FromRocks(db_->Get(options, Handle(family), key, &value));
   if (status.ok()) use(value.ToStringView());
   return status;
+}
+
+Status Database::Locate(Family family, std::string_view key, const Use& use, std::string& copy,
+                        std::optional<BlobPlace>& place) {
+  const std::shared_lock lock(open_);
+  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+  rocksdb::ReadOptions options;
+  options.verify_checksums = false;
+  rocksdb::PinnableSlice value(&copy);
+  BlobLocator locator;
+  const rocksdb::Status got = db_->Get(options, Handle(family), key, &value);
+  place = locator.Take();
+  if (place) return {};
+  if (got.ok()) use(value.ToStringView());
+  return FromRocks(got);
 }
 
 Status Database::ForEach(Family family, const Visitor& visit) {
@@ -204,27 +225,58 @@ Status Database::ForEach(Family family, const Visitor& visit) {
   return FromRocks(damage);
 }
 
+Status GroupSync::Sync(const std::function<Status()>& sync) {
+  std::unique_lock lock(mutex_);
+  const std::shared_ptr<Round> round = next_;
+  ended_.wait(lock, [&] { return round->ended || (!running_ && !round->begun); });
+  if (round->ended) return round->status;
+  round->begun = true;
+  running_ = true;
+  next_ = std::make_shared<Round>();
+  lock.unlock();
+  Status status = sync();
+  lock.lock();
+  running_ = false;
+  round->ended = true;
+  round->status = status;
+  ended_.notify_all();
+  return status;
+}
+
+Status Database::EnsureWritable() {
+  return write_failed_.load() ? Recover() : Status();
+}
+
 Status Database::Write(bool sync, const std::function<void(Batch&)>& fill) {
   Status status;
-  // Damage that was met in the background says nothing about this write: it is tried again.
+  // Damage that was met in the background, and an error there that is over, say nothing about this
+  // write: it is tried again.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    if (write_failed_.load()) KDN_RETURN_IF_ERROR(Recover());
-    const std::shared_lock lock(open_);
-    if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
-    rocksdb::WriteBatch writes;
-    Batch batch(writes, families_);
-    fill(batch);
-    if (!batch.status().ok()) return FromRocks(batch.status());
-    rocksdb::WriteOptions options;
-    options.sync = sync;
-    const rocksdb::Status written = db_->Write(options, &writes);
-    if (written.ok()) return {};
-    damaged_ = written.IsCorruption();
-    write_failed_ = true;
-    status = FromRocks(written);
-    if (status.code() != Code::kDataLoss) break;
+    KDN_RETURN_IF_ERROR(EnsureWritable());
+    status = WriteOnce(sync, fill);
+    if (status.ok() || !write_failed_.load()) break;
   }
   return status;
+}
+
+// Not synced by the write itself: RocksDB would hold the next one up until the disk has this one.
+Status Database::WriteOnce(bool sync, const std::function<void(Batch&)>& fill) {
+  const std::shared_lock lock(open_);
+  if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
+  rocksdb::WriteBatch writes;
+  Batch batch(writes, families_);
+  fill(batch);
+  if (!batch.status().ok()) return FromRocks(batch.status());
+  const rocksdb::Status written = db_->Write(rocksdb::WriteOptions(), &writes);
+  if (!written.ok()) {
+    damaged_ = written.IsCorruption();
+    write_failed_ = true;
+    return FromRocks(written);
+  }
+  if (!sync) return {};
+  Status synced = log_sync_.Sync([this] { return FromRocks(db_->SyncWAL()); });
+  if (!synced.ok()) write_failed_ = true;
+  return synced;
 }
 
 Database::Space Database::FileSystemSpace() const {

@@ -11,10 +11,12 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -23,6 +25,7 @@
 
 #include "base/status.h"
 #include "proto/object/levels.h"
+#include "storage/rocks/blob_place.h"
 
 namespace kdn::storage::rocks {
 
@@ -35,10 +38,32 @@ inline constexpr std::size_t kFamilyCount = kLevelCount + 2;
   return static_cast<Family>(level);
 }
 
+// Syncs a log for several writers at once: while one sync runs, those whose write has ended since
+// it began wait for the next one together, and others write on.
+//
+// Thread-safety: safe.
+class GroupSync {
+ public:
+  // Returns what a `sync` that began after this call gave. All callers pass the same one.
+  Status Sync(const std::function<Status()>& sync);
+
+ private:
+  struct Round {
+    bool begun = false;
+    bool ended = false;
+    Status status;
+  };
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool running_ = false;  // guarded by mutex_
+  // Guarded by mutex_. Shared by those who wait for it, of whom the last may read it late.
+  std::shared_ptr<Round> next_ = std::make_shared<Round>();
+};
+
 class Database {
  public:
   // `env` outlives the database.
-  Database(std::string folder, rocksdb::Env* env) : folder_(std::move(folder)), env_(env) {}
+  Database(std::string folder, rocksdb::Env* env);
   ~Database() { static_cast<void>(Close()); }
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -54,6 +79,10 @@ class Database {
   // RocksDB's own checksums unless `verify`: ours are verified, eight times as fast.
   using Use = std::function<void(std::string_view value)>;
   Status Get(Family family, std::string_view key, const Use& use, bool verify = false);
+  // As Get(), but of a value in a blob file only says where it lies; `use` is not called then.
+  // `copy` is memory for values that are not, kept by the caller from one call to the next.
+  Status Locate(Family family, std::string_view key, const Use& use, std::string& copy,
+                std::optional<BlobPlace>& place);
 
   // What `fill` puts into the batch is written as one. After an error, first tries to make the
   // database take writes again; while the disk refuses them, that fails and nothing else happens.
@@ -74,6 +103,9 @@ class Database {
     rocksdb::Status status_;
   };
   Status Write(bool sync, const std::function<void(Batch&)>& fill);
+  // After an error: makes the database take writes again, or says why not. What can be read then is
+  // as durable as what Write() has answered for; before, it need not be.
+  Status EnsureWritable();
 
   // Of the file system that the folder is on. All of it is free if that cannot be told.
   struct Space {
@@ -89,6 +121,14 @@ class Database {
   bool TakeMending();
   void MendDone();
 
+  // Gives the file system back what deleted values of a level's family take: all of the log, of
+  // tables, of files in which nothing is left; others are rewritten, oldest first and as much at a
+  // time as there is room for, until at most `garbage_share_max` of their bytes is garbage. Blocks.
+  // kDataLoss for damaged values, which are to be mended next; kCancelled after CancelReclaim().
+  Status Reclaim(Family family, double garbage_share_max);
+  // Ends a Reclaim() that runs, for good: to be followed by Close().
+  void CancelReclaim() { closing_ = true; }
+
   // Every key of a family in order, those in damaged blocks left out; then kDataLoss.
   using Visitor = std::function<void(std::string_view key, std::string_view value)>;
   Status ForEach(Family family, const Visitor& visit);
@@ -97,21 +137,26 @@ class Database {
   Status LockFolder();
   Status OpenDatabase(bool compactions);
   Status FlushTables();
+  Status CompactAll(Family family, double rewritten_share);
   Status CloseDatabase();
   Status Probe();
   Status Recover();
+  Status WriteOnce(bool sync, const std::function<void(Batch&)>& fill);
   [[nodiscard]] rocksdb::ColumnFamilyHandle* Handle(Family family) const {
     return families_[static_cast<std::size_t>(family)];
   }
 
   const std::string folder_;
-  rocksdb::Env* const env_;
+  const std::unique_ptr<rocksdb::Env> env_;  // the caller's, with blobs that can be located
   int lock_fd_ = -1;
   std::atomic<bool> write_failed_{false};  // since the database last took a write
+
+  std::atomic<bool> closing_{false};  // ends a Reclaim()
 
   std::atomic<bool> damaged_{false};  // a write failed for damage met in the background
   std::atomic<bool> to_mend_{false};
 
+  GroupSync log_sync_;
   std::mutex recovering_;
   // Held shared by whoever uses what follows, alone while it is exchanged.
   std::shared_mutex open_;

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,32 +35,62 @@ std::vector<std::byte> CopyOf(std::string_view value) {
   return {bytes.begin(), bytes.end()};
 }
 
-// Fills runs, one after the other, piece by piece.
-class Filler {
- public:
-  explicit Filler(std::span<const MutableBytes> runs) : runs_(runs) {}
+// Memory that a read needs beside its target.
+struct ReadScratch {
+  rocks::DirectReader direct;
+  std::string copy;
+};
 
-  [[nodiscard]] bool AtEnd() {
-    while (!runs_.empty() && filled_ == runs_.front().size()) {
-      runs_ = runs_.subspan(1);
-      filled_ = 0;
-    }
-    return runs_.empty();
+// The scratch of reads that are over, for those to come: at most one per thread that reads.
+//
+// Thread-safety: safe.
+class ScratchPool {
+ public:
+  std::unique_ptr<ReadScratch> Take() {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.empty()) return std::make_unique<ReadScratch>();
+    std::unique_ptr<ReadScratch> scratch = std::move(idle_.back());
+    idle_.pop_back();
+    return scratch;
   }
-  // What does not fit any more is left out.
-  void Append(ConstBytes piece) {
-    while (!piece.empty() && !AtEnd()) {
-      const MutableBytes room = runs_.front().subspan(filled_);
-      const std::size_t taken = std::min(room.size(), piece.size());
-      std::memcpy(room.data(), piece.data(), taken);
-      filled_ += taken;
-      piece = piece.subspan(taken);
+  void Give(std::unique_ptr<ReadScratch> scratch) {
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(std::move(scratch));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<ReadScratch>> idle_;  // guarded by mutex_
+};
+
+// Hands out the runs of a target front to back, cut to what is asked for.
+class Target {
+ public:
+  explicit Target(std::span<const MutableBytes> runs) : runs_(runs) {
+    for (const MutableBytes run : runs) bytes_left_ += run.size();
+  }
+
+  [[nodiscard]] std::size_t bytes_left() const { return bytes_left_; }
+  // Valid until the next call.
+  [[nodiscard]] std::span<const MutableBytes> Next(std::size_t size_bytes) {
+    taken_.clear();
+    bytes_left_ -= size_bytes;
+    while (size_bytes > 0) {
+      const MutableBytes room = runs_.front().subspan(skipped_);
+      const std::size_t taken = std::min(room.size(), size_bytes);
+      if (taken > 0) taken_.push_back(room.first(taken));
+      skipped_ += taken;
+      size_bytes -= taken;
+      if (taken == room.size()) runs_ = runs_.subspan(1), skipped_ = 0;
     }
+    return taken_;
   }
 
  private:
   std::span<const MutableBytes> runs_;
-  std::size_t filled_ = 0;  // of the first
+  std::size_t skipped_ = 0;  // of the first
+  std::size_t bytes_left_ = 0;
+  std::vector<MutableBytes> taken_;
 };
 
 // Cuts a segment that lies in runs into slices for RocksDB, without copying.
@@ -112,6 +145,7 @@ class RocksTier final : public DiskTier {
   std::uint64_t bytes_max() const override {
     return options_.bytes_max == 0 ? room_.load() : std::min(options_.bytes_max, room_.load());
   }
+  Status Reclaim() override;
   bool Post(std::function<void()> work) override { return pool_->Post(std::move(work)); }
   Status Close() override;
 
@@ -120,18 +154,30 @@ class RocksTier final : public DiskTier {
   // What the file system has room for, after this much has been written.
   void JudgeRoom(std::uint64_t bytes_written);
   Result<rocks::DecodedRecord> GetRecord(const std::string& name);
+  Status ReadSlices(const ObjectId& id, Level level, std::uint64_t offset,
+                    std::span<const MutableBytes> out, ReadScratch& scratch);
   Status Commit(bool sync, const std::function<void(rocks::Database::Batch&)>& fill);
+  // The thread that reclaims now and then.
+  void ReclaimAtTimes();
   // Deletes every object of which a value is damaged.
   void Mend();
   bool IsDamaged(const ObjectId& id);
 
   const DiskOptions options_;
   rocks::Database db_;
+  ScratchPool scratch_;
   std::unique_ptr<WorkerPool> pool_;
   std::atomic<std::uint64_t> bytes_used_{0};
   std::atomic<std::uint64_t> bytes_writing_{0};  // by writes under way
   std::atomic<std::uint64_t> room_{0};           // for bytes_used_, by the file system
   std::mutex deleting_;                          // a delete reads a record and writes it again
+
+  std::mutex reclaiming_;                           // one at a time
+  std::atomic<std::uint8_t> levels_to_reclaim_{0};  // of which something was deleted since
+  std::mutex closing_mutex_;
+  std::condition_variable closed_;
+  bool closing_ = false;  // guarded by closing_mutex_
+  std::thread reclaimer_;
 };
 
 Status RocksTier::Open() {
@@ -147,6 +193,8 @@ Status RocksTier::Open() {
   JudgeRoom(0);
   pool_ = std::make_unique<WorkerPool>(std::max(options_.threads, 1U),
                                        std::max(options_.queue_depth, 1U));
+  levels_to_reclaim_ = kAllLevels.bits();  // what was deleted before the last stop
+  if (options_.reclaim_every.count() > 0) reclaimer_ = std::thread([this] { ReclaimAtTimes(); });
   return {};
 }
 
@@ -198,6 +246,7 @@ Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
 }
 
 Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Segments& segments) {
+  KDN_RETURN_IF_ERROR(db_.EnsureWritable());
   const std::string name = rocks::NameKey(id);
   const auto present = GetRecord(name);  // of the same bytes: put ids have one encoding each
   const LevelSet there = present ? present->levels : LevelSet();
@@ -238,22 +287,43 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
 
 Status RocksTier::Read(const ObjectId& id, Level level, std::uint64_t offset,
                        std::span<const MutableBytes> out) {
+  std::unique_ptr<ReadScratch> scratch = scratch_.Take();
+  Status status = ReadSlices(id, level, offset, out, *scratch);
+  scratch_.Give(std::move(scratch));
+  return status;
+}
+
+Status RocksTier::ReadSlices(const ObjectId& id, Level level, std::uint64_t offset,
+                             std::span<const MutableBytes> out, ReadScratch& scratch) {
   std::string key = rocks::NameKey(id);
-  Filler filler(out);
+  Target target(out);
   auto slice = static_cast<std::uint32_t>(offset / rocks::kSliceBytes);
   std::size_t skipped = offset % rocks::kSliceBytes;
-  for (bool found = false; !filler.AtEnd(); found = true) {
+  for (bool found = false; target.bytes_left() > 0; found = true, skipped = 0) {
     rocks::SetSlice(key, slice++);
-    bool cut = false;
-    const Status got = db_.Get(rocks::FamilyOf(level), key, [&](std::string_view value) {
-      cut = value.size() <= skipped;
-      if (!cut) filler.Append(AsBytes(value).subspan(skipped));
-    });
-    if (cut || (found && got.code() == Code::kNotFound)) {
+    std::size_t size = 0;
+    std::optional<rocks::BlobPlace> place;
+    const Status got = db_.Locate(
+        rocks::FamilyOf(level), key,
+        [&](std::string_view value) {
+          size = value.size();
+          if (size <= skipped) return;
+          ConstBytes bytes = AsBytes(value).subspan(skipped);
+          bytes = bytes.first(std::min(bytes.size(), target.bytes_left()));
+          for (const MutableBytes run : target.Next(bytes.size())) {
+            std::memcpy(run.data(), bytes.data(), run.size());
+            bytes = bytes.subspan(run.size());
+          }
+        },
+        scratch.copy, place);
+    if (place) size = place->size_bytes();
+    if ((got.ok() && size <= skipped) || (found && got.code() == Code::kNotFound)) {
       return Status(Code::kDataLoss, "segment is cut");
     }
     KDN_RETURN_IF_ERROR(got);
-    skipped = 0;
+    if (!place) continue;
+    const auto runs = target.Next(std::min(size - skipped, target.bytes_left()));
+    KDN_RETURN_IF_ERROR(place->Read(skipped, runs, scratch.direct));
   }
   return {};
 }
@@ -286,6 +356,7 @@ Status RocksTier::Delete(const ObjectId& id, LevelSet levels) {
                 rocks::EncodeRecord(name, {left, EncodeHeader(record->header)}));
     }
   }));
+  levels_to_reclaim_ |= deleted.bits();
   bytes_used_ -= SumOfLevels(record->header.level_bytes, deleted) + (all ? kObjectHeaderBytes : 0);
   return {};
 }
@@ -356,7 +427,40 @@ Result<std::vector<std::byte>> RocksTier::GetValue(std::string_view name) {
   return copy;
 }
 
+Status RocksTier::Reclaim() {
+  const std::scoped_lock one(reclaiming_);
+  const LevelSet levels(levels_to_reclaim_.exchange(0));
+  Status status;
+  for (const LevelInfo& info : Levels()) {
+    if (!levels.Has(info.level)) continue;
+    if (status.ok()) {
+      status = db_.Reclaim(rocks::FamilyOf(info.level), options_.garbage_share_max);
+    }
+    if (!status.ok()) levels_to_reclaim_ |= LevelSet(info.level).bits();
+  }
+  if (status.code() == Code::kDataLoss && db_.EnsureWritable().ok() && db_.to_mend()) Mend();
+  return status;
+}
+
+void RocksTier::ReclaimAtTimes() {
+  std::unique_lock lock(closing_mutex_);
+  while (!closed_.wait_for(lock, options_.reclaim_every, [this] { return closing_; })) {
+    if (levels_to_reclaim_.load() == 0) continue;
+    lock.unlock();
+    // What fails now is tried again the next time.
+    static_cast<void>(Reclaim());
+    lock.lock();
+  }
+}
+
 Status RocksTier::Close() {
+  {
+    const std::scoped_lock lock(closing_mutex_);
+    closing_ = true;
+  }
+  closed_.notify_all();
+  db_.CancelReclaim();
+  if (reclaimer_.joinable()) reclaimer_.join();
   if (pool_ != nullptr) pool_->Stop();
   return db_.Close();
 }

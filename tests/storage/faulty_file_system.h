@@ -23,6 +23,10 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
   // RocksDB takes this for fatal: its instance writes no more, and has to be opened anew.
   void Broken(bool broken) { fault_ = broken ? Fault::kBroken : Fault::kNone; }
 
+  // Only syncs fail: what was appended may or may not reach the disk.
+  void FailSyncs(bool fail) { sync_fails_ = fail; }
+  [[nodiscard]] int syncs() const { return syncs_.load(); }
+
   // What the file system says it has left.
   void Free(std::uint64_t bytes) { bytes_free_ = bytes; }
 
@@ -38,7 +42,7 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
     rocksdb::IOStatus status = Check(fault_);
     if (!status.ok()) return status;
     status = target()->NewWritableFile(name, options, result, context);
-    if (status.ok()) *result = std::make_unique<File>(std::move(*result), fault_);
+    if (status.ok()) *result = std::make_unique<File>(std::move(*result), *this);
     return status;
   }
 
@@ -52,29 +56,37 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
 
   class File final : public rocksdb::FSWritableFileOwnerWrapper {
    public:
-    File(std::unique_ptr<rocksdb::FSWritableFile>&& file, const std::atomic<Fault>& fault)
-        : FSWritableFileOwnerWrapper(std::move(file)), fault_(fault) {}
+    File(std::unique_ptr<rocksdb::FSWritableFile>&& file, FaultyFileSystem& files)
+        : FSWritableFileOwnerWrapper(std::move(file)), files_(files) {}
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* context) override {
-      const rocksdb::IOStatus status = Check(fault_);
+      const rocksdb::IOStatus status = Check(files_.fault_);
       if (!status.ok()) return status;
       return FSWritableFileOwnerWrapper::Append(data, options, context);
     }
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              const rocksdb::DataVerificationInfo& info,
                              rocksdb::IODebugContext* context) override {
-      const rocksdb::IOStatus status = Check(fault_);
+      const rocksdb::IOStatus status = Check(files_.fault_);
       if (!status.ok()) return status;
       return FSWritableFileOwnerWrapper::Append(data, options, info, context);
     }
+    rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* context) override {
+      if (files_.sync_fails_) return rocksdb::IOStatus::IOError("injected");
+      ++files_.syncs_;
+      return FSWritableFileOwnerWrapper::Sync(options, context);
+    }
 
    private:
-    const std::atomic<Fault>& fault_;
+    FaultyFileSystem& files_;
   };
 
   static constexpr std::uint64_t kReal = ~std::uint64_t{0};
   std::atomic<std::uint64_t> bytes_free_ = kReal;
   std::atomic<Fault> fault_ = Fault::kNone;
+  std::atomic<bool> sync_fails_ = false;
+  std::atomic<int> syncs_ = 0;
 };
 
 }  // namespace kdn::storage::test

@@ -33,6 +33,7 @@ class MapTier final : public DiskTier {
   Result<std::vector<std::byte>> GetValue(std::string_view name) override;
   std::uint64_t bytes_used() const override;
   std::uint64_t bytes_max() const override { return bytes_max_; }
+  Status Reclaim() override { return {}; }
   bool Post(std::function<void()> work) override;
   Status Close() override;
 
