@@ -16,6 +16,9 @@ namespace {
 // Classes begin at the level at which their root mean square is at least this many bins; then the
 // raw planes that refine them cost little more than coding the finer bins in one piece.
 constexpr double kStartRatio = 0.45;
+// Raw planes are split off wide classes as long as so many bins are left: fewer cost up to 2 % more
+// (entropy_bench), more leave symbols for which 8-bit probabilities are too coarse.
+constexpr double kPlaneRatio = 0.7;
 constexpr double kValueWeight = 2.3;  // an error of V is felt as much as one of K 0.6 bits smaller
 constexpr double kTinyVariance = 1e-24;
 // Codes have 8 bits, eighths of draft's bins: components of which they would hold less than four
@@ -121,7 +124,7 @@ std::vector<PlannedClass> PlanClasses(const Components& strip, double step) {
     double ratio = std::sqrt(squares / kClassWidthUnit) / step;
     ComponentClass one{.width = kClassWidthUnit};
     for (; one.start < kLossyLevels && ratio < kStartRatio; ++one.start) ratio *= 2.0;
-    for (; one.start < kLossyLevels && ratio >= 2.0 * kStartRatio && one.planes < 2; ++one.planes) {
+    for (; one.start < kLossyLevels && ratio >= 2.0 * kPlaneRatio && one.planes < 2; ++one.planes) {
       ratio /= 2.0;
     }
     const bool alike = !classes.empty() && classes.back().one.start == one.start &&

@@ -239,7 +239,7 @@ class CachegenBench {
   [[nodiscard]] Profile Tune(const Kind& kind, const std::array<double, 3>& allowed) const {
     double low = 0.25;  // too wide, narrow enough
     double high = 4.0;
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 8; ++i) {
       const double middle = 0.5 * (low + high);
       const Profile profile = Learn(kind, middle);
       const std::vector<Point> points = tuned_.Levels(kShort, &profile);

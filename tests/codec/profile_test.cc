@@ -138,6 +138,29 @@ TEST_F(RecordedProfile, IsWorthMoreThanHalfABit) {
   EXPECT_EQ(Error(with_identity, 4, &identity), 0.0);
 }
 
+TEST_F(RecordedProfile, ChannelsThatMatterMostAreNotClipped) {
+  // Their bins would be so narrow that codes of 8 bits held half a deviation.
+  const std::size_t heads = LayerCount(kv_->spec()) * 2 * kv_->spec().groups[0].kv_heads;
+  std::vector<double> weights(kv_->spec().groups[0].k_head_size, 1.0);
+  weights[3] = weights[20] = 1e4;
+  const Profile profile =
+      Learned({.draft_bits = 2.5, .block = 1, .weights = std::vector(heads, weights)});
+  const auto object = Encode(&profile);
+  Page got(kv_->spec(), kTokens);
+  Decode(object, 3, &profile, got);
+  double error = 0.0;
+  double power = 0.0;
+  const std::size_t row = 2 * weights.size();
+  for (std::size_t i = 0; i < got.plane(1).size(); i += row) {
+    for (const std::size_t c : {3, 20}) {
+      const double want = double{Bf16At(pages_[1]->plane(1).data() + i + 2 * c)};
+      error += std::pow(want - double{Bf16At(got.plane(1).data() + i + 2 * c)}, 2);
+      power += want * want;
+    }
+  }
+  EXPECT_LT(std::sqrt(error / power), 0.04);
+}
+
 TEST_F(RecordedProfile, IsTheSameAfterWritingAndReading) {
   const Profile profile = Learned({.draft_bits = 1.5, .block = 32});
   Profile read = Profile::Decode(kv_->spec(), profile.bytes()).value();
