@@ -24,6 +24,8 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& coordinator) {
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // A new channel is a new connection, not one that another channel of this process has.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel(coordinator, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -69,7 +71,7 @@ bool Registrar::Pause(milliseconds time) {
 }
 
 void Registrar::Run() {
-  const auto stub = v1::Membership::NewStub(ChannelTo(setup_.coordinator));
+  auto stub = v1::Membership::NewStub(ChannelTo(setup_.coordinator));
   milliseconds backoff = kBackoffMin;
   std::uint32_t registrations = 0;
   while (Pause(milliseconds(0))) {
@@ -79,8 +81,13 @@ void Registrar::Run() {
       setup_.registration.log.Write(
           LogLevel::kWarning, "not registered",
           {{"coordinator", setup_.coordinator}, {"reason", status.ToString()}});
-      // A call that met nobody has waited already.
-      if (status.code() == Code::kDeadlineExceeded) continue;
+      // A call that met nobody has waited already. A connection on which nothing came may be a dead
+      // one: TCP tries it ever more rarely, and would find a network that is whole again long after
+      // a new one does.
+      if (status.code() == Code::kDeadlineExceeded) {
+        stub = v1::Membership::NewStub(ChannelTo(setup_.coordinator));
+        continue;
+      }
       if (!Pause(backoff)) return;
       backoff = std::min(2 * backoff, kBackoffMax);
       continue;
@@ -102,6 +109,7 @@ void Registrar::Run() {
     if (!Pause(milliseconds(0))) return;  // It ended because we stop.
     setup_.registration.log.Write(LogLevel::kWarning, "registration with the coordinator ended",
                                   {{"reason", why}});
+    stub = v1::Membership::NewStub(ChannelTo(setup_.coordinator));
     if (!Pause(backoff)) return;
   }
 }
@@ -164,7 +172,7 @@ Result<ClusterId> AskClusterId(const std::string& coordinator, const std::string
                                const std::stop_token& stop, Log& log) {
   std::mutex mutex;
   std::condition_variable_any stopped;
-  const auto stub = v1::Admin::NewStub(ChannelTo(coordinator));
+  auto stub = v1::Admin::NewStub(ChannelTo(coordinator));
   bool told = false;
   while (!stop.stop_requested()) {
     grpc::ClientContext context;
@@ -179,6 +187,9 @@ Result<ClusterId> AskClusterId(const std::string& coordinator, const std::string
                 {{"coordinator", coordinator}, {"reason", ReasonOf(status)}});
     }
     told = true;
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      stub = v1::Admin::NewStub(ChannelTo(coordinator));  // as in Registrar::Run()
+    }
     std::unique_lock lock(mutex);
     stopped.wait_for(lock, stop, kBackoffMax / 5, [] { return false; });
   }
