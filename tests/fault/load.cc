@@ -29,6 +29,7 @@ void Load::PutOne(std::uint64_t document) {
   ++puts_;
   latest_.Note(put.latest);
   if (!put.ok()) return;
+  acknowledged_.push_back(document);
   if (put.report.chunks_under_replicated > 0) {
     ++under_replicated_;
     return;

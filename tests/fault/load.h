@@ -39,8 +39,9 @@ class Load {
   [[nodiscard]] Milliseconds slowest() const { return slowest_; }
   [[nodiscard]] const Latest& latest() const { return latest_; }
   [[nodiscard]] const std::string& first_failure() const { return first_failure_; }
-  // Documents whose put was acknowledged, on two nodes and on one.
+  // Documents whose put was acknowledged: on two nodes, and on one or two.
   [[nodiscard]] const std::vector<std::uint64_t>& stored() const { return stored_; }
+  [[nodiscard]] const std::vector<std::uint64_t>& acknowledged() const { return acknowledged_; }
   [[nodiscard]] std::uint64_t under_replicated() const { return under_replicated_; }
   [[nodiscard]] std::uint64_t puts() const { return puts_; }
 
@@ -55,6 +56,7 @@ class Load {
   std::atomic<std::uint64_t> gets_{0};
   std::vector<std::uint64_t> readable_;
   std::vector<std::uint64_t> stored_;
+  std::vector<std::uint64_t> acknowledged_;
   std::uint64_t under_replicated_ = 0;
   std::uint64_t puts_ = 0;
   std::uint64_t failed_ = 0;

@@ -46,6 +46,9 @@ constexpr std::array kCases = {
     FaultCase{"syn_blackhole", "nobody waits for a connection beyond the deadline", SynBlackhole},
     FaultCase{"reset_storm", "connections are reset all the time: retried, nothing is wrong",
               ResetStorm},
+    FaultCase{"coordinator_partition",
+              "nodes cut off from the coordinator take no puts; nothing acknowledged is lost",
+              CoordinatorPartition},
 };
 
 // In a child, so that an engine that crashes is an outcome like any other.

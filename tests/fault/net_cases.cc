@@ -2,23 +2,15 @@
 // turns. While one is there every call ends by its deadline and nothing is wrong; where another
 // replica is in reach, no get fails; soon after it is lifted all is whole again, puts included.
 #include <algorithm>
-#include <filesystem>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "tests/fault/cases.h"
 #include "tests/fault/load.h"
-#include "tests/fault/net_lab.h"
+#include "tests/fault/wired.h"
 
 namespace kdn::fault {
 namespace {
-
-constexpr std::uint32_t kNodes = 3;
-constexpr std::size_t kCoordinator = 0;
-constexpr std::uint64_t kDocuments = 4;
-// From the end of a fault until gets and puts of two replicas are whole.
-constexpr std::chrono::seconds kBackMax{10};
 
 struct NetFault {
   const char* what;
@@ -27,73 +19,6 @@ struct NetFault {
   bool again = false;     // no rules: injected anew between gets
   bool silent = false;    // lasts until the coordinator takes the node for dead
 };
-
-// A cluster whose network a case can break.
-struct Wired {
-  std::unique_ptr<NetLab> lab;
-  std::unique_ptr<Rig> rig;  // gone before the lab
-};
-
-Result<Wired> Wire(const CaseOptions& options, std::chrono::milliseconds timeout) {
-  std::error_code error;
-  std::filesystem::create_directories(options.folder, error);
-  Wired wired;
-  KDN_ASSIGN_OR_RETURN(wired.lab, NetLab::Make(kNodes, options.folder));
-  if (Status in = wired.lab->EnterClient(); !in.ok()) return std::unexpected(in);
-  KDN_ASSIGN_OR_RETURN(
-      wired.rig,
-      Rig::Make(
-          RigOf(options, {.nodes = kNodes, .timeout = timeout, .places = wired.lab->places()})));
-  return wired;
-}
-
-// What was seen over all trials.
-struct Seen {
-  Latest latest;
-  Milliseconds slowest_hit{};
-  Milliseconds slowest_back{};
-  std::uint64_t packets = 0;  // that a rule hit
-  std::uint64_t gets = 0;
-  std::uint64_t missed = 0;
-  std::uint64_t puts = 0;
-  std::uint64_t acknowledged = 0;
-
-  [[nodiscard]] std::string ToString() const {
-    return std::to_string(packets) + " packets hit; " + latest.ToString() + "; " +
-           std::to_string(missed) + " of " + std::to_string(gets) +
-           " gets missed, slowest where a replica was in reach " + MillisecondsText(slowest_hit) +
-           "; " + std::to_string(acknowledged) + " of " + std::to_string(puts) +
-           " puts acknowledged on two nodes; whole again within " + MillisecondsText(slowest_back);
-  }
-};
-
-// Waits until all is as before any fault. Why it is not in time; empty: it is.
-std::string ComeBack(Rig& rig, const std::vector<std::uint64_t>& stored, std::uint64_t next_new,
-                     Seen& seen) {
-  const TimePoint lifted = std::chrono::steady_clock::now();
-  const auto since = [&] { return Milliseconds(std::chrono::steady_clock::now() - lifted); };
-  Status status = rig.cluster().WaitAlive(kNodes, kBackMax);
-  if (!status.ok()) return "nodes did not come back: " + status.ToString();
-  std::vector<std::uint64_t> wanted(stored);
-  for (std::uint64_t d = 0; d < kDocuments; ++d) wanted.push_back(d);
-  for (std::size_t i = 0; i < wanted.size();) {
-    const GetOutcome got = rig.Get(wanted[i]);
-    if (got.wrong) return "a get delivered wrong bytes";
-    seen.latest.Note(got.latest);
-    if (got.whole) ++i;
-    if (since() > kBackMax * kSlowdown) {
-      return "document " + std::to_string(wanted[i]) + " goes on missing";
-    }
-  }
-  for (;;) {
-    const PutOutcome put = rig.Put(next_new++);
-    seen.latest.Note(put.latest);
-    if (put.ok() && put.report.chunks_under_replicated == 0) break;
-    if (since() > kBackMax * kSlowdown) return "puts do not reach two nodes any more";
-  }
-  seen.slowest_back = std::max(seen.slowest_back, since());
-  return "";
-}
 
 // Keeps the fault up until gets have felt it.
 Status Inflict(Wired& wired, const NetFault& fault, std::size_t node, Load& load, Seen& seen) {
@@ -137,25 +62,21 @@ std::string RunTrial(Wired& wired, const NetFault& fault, int trial, std::size_t
   seen.missed += load.failed();
   seen.puts += load.puts();
   seen.acknowledged += load.stored().size();
-  return ComeBack(*wired.rig, load.stored(), FirstNewOf(trial) + 500'000, seen);
+  return ComeBack(*wired.rig, load.acknowledged(), FirstNewOf(trial) + 500'000, seen);
 }
 
 CaseOutcome RunNet(const CaseOptions& options, std::span<const NetFault> faults) {
   auto wired = Wire(options, std::chrono::milliseconds(1000));
-  if (!wired && wired.error().code() == Code::kUnimplemented) {
-    return Skipped(wired.error().message());
-  }
-  if (!wired) return Broken(0, wired.error().ToString());
-  for (std::uint64_t d = 0; d < kDocuments; ++d) {
-    if (!wired->rig->Put(d).ok() || wired->rig->ReplicasOf(d) != 2) {
-      return Broken(0, "a put failed before any fault");
-    }
-  }
+  if (!wired) return Unwired(wired.error());
   Seen seen;
   for (int trial = 0; trial < options.trials; ++trial) {
     const auto turn = static_cast<std::size_t>(trial);
     const NetFault& fault = faults[turn % faults.size()];
     const std::size_t node = 1 + turn / faults.size() % kNodes;
+    // A client that has not spent its retries on the last fault.
+    if (Status status = wired->rig->Reconnect(); !status.ok()) {
+      return Broken(trial, status.ToString());
+    }
     std::string why = RunTrial(*wired, fault, trial, node, seen);
     if (why.empty() && seen.latest.Broken()) why = seen.latest.ToString();
     if (!why.empty()) return Broken(trial, std::string(fault.what) + ": " + why);

@@ -1,7 +1,5 @@
 // Peers with a proper Hello who may not do what they try: wrong secrets, foreign tenants, puts
 // without a ticket.
-#include <poll.h>
-
 #include <algorithm>
 #include <csignal>
 #include <fstream>
@@ -9,16 +7,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/crypto.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "base/secret_file.h"
 #include "client/core/store_plan.h"
 #include "proto/wire/put.h"
 #include "proto/wire/ticket.h"
 #include "tests/fault/cases.h"
-#include "transport/channel.h"
+#include "tests/fault/forger.h"
 
 namespace kdn::fault {
 namespace {
@@ -39,50 +35,6 @@ Result<std::vector<std::byte>> AddTenant(Rig& rig) {
   if (!status.ok()) return std::unexpected(status);
   return secret;
 }
-
-// Speaks to daemons without the client library, which would not send what is sent here.
-class Forger {
- public:
-  Forger() : domain_(*transport::OpenDomain({.connections = 1}, clock_, random_, log_)) {
-    memory_.resize(kBulkBytes);
-    [[maybe_unused]] const Status status =
-        domain_->Register({memory_.data(), memory_.size(), transport::MemoryKind::kHost, 0});
-  }
-
-  // What the daemon at `endpoint` answers to one call of this tenant; kUnknown if there is no way
-  // in.
-  Code Ask(const std::string& endpoint, TenantId tenant, const std::vector<std::byte>& secret,
-           ConstBytes request, bool with_bulk) {
-    transport::Identity identity;
-    identity.tenant = tenant;
-    identity.scheme = transport::HelloScheme::kHmac;
-    identity.secret = secret;
-    const TimePoint deadline = clock_.Now() + std::chrono::seconds(2);
-    const auto channel = domain_->Connect(endpoint, identity, deadline);
-    if (!channel) return Code::kUnknown;
-    const ConstBytes bulk = memory_;
-    transport::Call call;
-    call.request = request;
-    if (with_bulk) call.send_bulk = {&bulk, 1};
-    call.deadline = deadline;
-    if (!(*channel)->Submit(call).ok()) return Code::kUnknown;
-    for (;;) {
-      transport::Event event;
-      pollfd waited{(*channel)->WaitFd(), POLLIN, 0};
-      poll(&waited, 1, 3000);
-      if ((*channel)->Poll({&event, 1}) == 1) return event.code;
-    }
-  }
-
-  static constexpr std::uint32_t kBulkBytes = 1000;
-
- private:
-  SteadyClock clock_;
-  SystemRandom random_;
-  NullLog log_;
-  std::vector<std::byte> memory_;
-  std::unique_ptr<transport::Domain> domain_;
-};
 
 // One put that somebody might try.
 struct Forgery {
