@@ -57,6 +57,8 @@ ConfigTable TableOf(NodeConfig& config) {
   table.Choice("transport", &config.transport, transport::DomainKinds(), "how data moves");
   table.Integer("connection_mbit_max", &config.connection_mbit_max, 0, 1'000'000,
                 "Mbit/s that one TCP connection sends at most, paced evenly; 0: any");
+  table.Integer("spin_us", &config.spin_us, 0, 1'000'000,
+                "how long a shard looks for work before it sleeps; for machines with spare cores");
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},

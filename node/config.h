@@ -35,6 +35,7 @@ struct NodeConfig {
 
   std::string transport = "tcp";
   std::int64_t connection_mbit_max = 0;
+  std::int64_t spin_us = 0;
   std::int64_t forward_timeout_ms = 1000;
   std::string log_level = "info";
 

@@ -109,8 +109,16 @@ Status Shard::Close() {
 }
 
 void Shard::Run() {
+  const std::chrono::microseconds spin(setup_.config.spin_us);
+  TimePoint spin_until{};
   while (!stopping_) {
-    if (!Turn()) Wait();
+    bool busy = Turn();
+    if (spin.count() > 0) {
+      const TimePoint now = setup_.clock.Now();
+      if (busy) spin_until = now + spin;
+      busy = now < spin_until;
+    }
+    if (!busy) Wait();
   }
 }
 

@@ -5,8 +5,9 @@
 // The peer moves the bulk: by RDMA it reads and writes the memory that this call offered, on TCP
 // the bytes follow the message. It holds no key to that memory beyond this call.
 //
-// Thread-safety: a Domain is safe. A Channel belongs to the thread that polls it; it starts no
-// threads, takes no locks and never blocks. A Server and its Exchanges likewise.
+// Thread-safety: a Domain is safe. A Channel belongs to the thread that polls it; it never blocks,
+// and unless Options::threads allows more, nobody else has a part in it. A Server and its Exchanges
+// likewise.
 #pragma once
 
 #include <array>
@@ -76,6 +77,9 @@ class Channel {
   // Bytes that have come from the peer so far, as of the last Poll(); pieces that are not whole yet
   // counted in. It tells a peer that is slow from one that is silent.
   [[nodiscard]] virtual std::uint64_t BytesReceived() const = 0;
+
+  // False once the peer is known to be gone, as of the last Poll(): Submit() only says so too.
+  [[nodiscard]] virtual bool Alive() const = 0;
 };
 
 enum class MemoryKind : std::uint8_t { kHost, kDevice };
@@ -215,6 +219,12 @@ struct Options {
   std::uint32_t queue_depth = 256;       // calls per channel
   std::uint32_t connections = 0;         // per peer; 0: min(cores, 4)
   std::uint32_t connections_max = 4096;  // per server
+  // That move bulk for a channel: 1 is who polls it, more are started by the domain (of TCP) and
+  // shared by all its channels. A channel has at least as many connections.
+  std::uint32_t threads = 1;
+  // How long a thread of the domain's own looks for work before it sleeps: saves the time of a
+  // wake-up and costs a core. For machines with cores to spare.
+  std::chrono::microseconds spin{0};
   bool insecure = false;                 // allows plaintext off loopback
   std::string congestion_control{};      // of TCP; empty: the system's
   // Of TCP: bytes a second that one connection sends at most, either side's own; 0: any number.

@@ -364,6 +364,10 @@ Status ValidateOptions(const ClientOptions& options) {
   if (options.decode_threads == 0 || options.decode_threads > 256) {
     return refuse("decode_threads must be between 1 and 256");
   }
+  if (options.io_threads > 16) return refuse("io_threads must be at most 16");
+  if (options.spin.count() < 0 || options.spin > std::chrono::seconds(1)) {
+    return refuse("spin must be between 0 and 1 s");
+  }
   if (options.staging_bytes < limits::kMiB) return refuse("staging_bytes must be 1 MiB or more");
   if (options.timeout.count() <= 0) return refuse("timeout must be over 0");
   if (options.hedge_floor.count() < 1 || options.hedge_ceiling.count() < 0) {
@@ -388,7 +392,8 @@ Result<std::unique_ptr<Client>> MakeClient(const ClientOptions& options,
   }
   KDN_ASSIGN_OR_RETURN(context->workers, WorkPool::Start(options.decode_threads));
   context->health = MakeHealth(*context);
-  KDN_ASSIGN_OR_RETURN(context->loop, IoLoop::Start(std::move(calls), context->clock));
+  KDN_ASSIGN_OR_RETURN(context->loop,
+                       IoLoop::Start(std::move(calls), context->clock, options.spin));
   auto client = std::make_unique<ClientImpl>(std::move(context));
   if (Status status = client->Prepare(); !status.ok()) return std::unexpected(status);
   return client;

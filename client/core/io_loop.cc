@@ -17,10 +17,11 @@ constexpr std::chrono::milliseconds kWaitMax{100};
 
 }  // namespace
 
-Result<std::unique_ptr<IoLoop>> IoLoop::Start(std::unique_ptr<Calls> calls, const Clock& clock) {
+Result<std::unique_ptr<IoLoop>> IoLoop::Start(std::unique_ptr<Calls> calls, const Clock& clock,
+                                              std::chrono::microseconds spin) {
   const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   const int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  std::unique_ptr<IoLoop> loop(new IoLoop(std::move(calls), clock, epoll_fd, wake_fd));
+  std::unique_ptr<IoLoop> loop(new IoLoop(std::move(calls), clock, spin, epoll_fd, wake_fd));
   if (epoll_fd < 0 || wake_fd < 0) {
     return Error(Code::kResourceExhausted, "no file descriptors left for the client's I/O thread");
   }
@@ -40,8 +41,13 @@ Result<std::unique_ptr<IoLoop>> IoLoop::Start(std::unique_ptr<Calls> calls, cons
   return loop;
 }
 
-IoLoop::IoLoop(std::unique_ptr<Calls> calls, const Clock& clock, int epoll_fd, int wake_fd)
-    : calls_(std::move(calls)), clock_(clock), epoll_fd_(epoll_fd), wake_fd_(wake_fd) {}
+IoLoop::IoLoop(std::unique_ptr<Calls> calls, const Clock& clock, std::chrono::microseconds spin,
+               int epoll_fd, int wake_fd)
+    : calls_(std::move(calls)),
+      clock_(clock),
+      spin_(spin),
+      epoll_fd_(epoll_fd),
+      wake_fd_(wake_fd) {}
 
 void IoLoop::Stop() {
   if (!thread_.joinable()) return;
@@ -112,6 +118,7 @@ void IoLoop::Wait() {
 }
 
 void IoLoop::Run() {
+  TimePoint spin_until{};
   for (;;) {
     bool busy = RunPosted();
     busy |= calls_->Poll();
@@ -119,6 +126,11 @@ void IoLoop::Run() {
     {
       const std::scoped_lock lock(mutex_);
       if (stopping_) break;
+    }
+    if (spin_.count() > 0) {
+      const TimePoint now = clock_.Now();
+      if (busy) spin_until = now + spin_;
+      busy = now < spin_until;
     }
     if (!busy) Wait();
   }

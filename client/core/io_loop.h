@@ -4,6 +4,7 @@
 // Thread-safety: Post() is safe; everything else runs on the loop's own thread.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -24,7 +25,9 @@ class IoLoop {
   using Work = std::function<void()>;
 
   // Starts the thread. kResourceExhausted if the system has no descriptors or threads left.
-  static Result<std::unique_ptr<IoLoop>> Start(std::unique_ptr<Calls> calls, const Clock& clock);
+  // It looks for work for `spin` before it sleeps.
+  static Result<std::unique_ptr<IoLoop>> Start(std::unique_ptr<Calls> calls, const Clock& clock,
+                                               std::chrono::microseconds spin);
   ~IoLoop();
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;
@@ -42,7 +45,8 @@ class IoLoop {
   [[nodiscard]] TimePoint Now() const { return clock_.Now(); }
 
  private:
-  IoLoop(std::unique_ptr<Calls> calls, const Clock& clock, int epoll_fd, int wake_fd);
+  IoLoop(std::unique_ptr<Calls> calls, const Clock& clock, std::chrono::microseconds spin,
+         int epoll_fd, int wake_fd);
   void Run();
   bool RunPosted();
   bool RunTimers();
@@ -50,6 +54,7 @@ class IoLoop {
 
   std::unique_ptr<Calls> calls_;
   const Clock& clock_;
+  const std::chrono::microseconds spin_;
   int epoll_fd_;
   int wake_fd_;
   std::multimap<TimePoint, Work> timers_;  // of the loop's thread

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "client/core/client_impl.h"
@@ -19,6 +21,11 @@ transport::Identity IdentityOf(const ClientOptions& options, Random& random) {
   return identity;
 }
 
+std::uint32_t IoThreadsOf(const ClientOptions& options) {
+  if (options.io_threads > 0) return options.io_threads;
+  return std::clamp(std::thread::hardware_concurrency() / 2, 1U, 4U);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options) {
@@ -30,6 +37,8 @@ Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options) {
   context->log = options.log ? options.log : std::make_shared<NullLog>();
   transport::Options transport;
   transport.connections = options.connections;
+  transport.threads = IoThreadsOf(options);
+  transport.spin = options.spin;
   transport.insecure = options.insecure;
   transport.congestion_control = options.congestion_control;
   KDN_ASSIGN_OR_RETURN(auto domain, transport::OpenDomain(transport, context->clock,

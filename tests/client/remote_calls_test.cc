@@ -50,6 +50,7 @@ class FakeChannel final : public transport::Channel {
   }
   int WaitFd() const override { return -1; }
   std::uint64_t BytesReceived() const override { return far_->bytes_received; }
+  bool Alive() const override { return !far_->gone; }
 
  private:
   const std::shared_ptr<Far> far_;  // shared with the test, which looks at it after the channel

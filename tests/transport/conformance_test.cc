@@ -450,16 +450,17 @@ TEST_P(EachTransport, UnregisterWaitsForCallsThatUseTheMemory) {
   Start();
   const MutableBytes window = world_->Memory(100);
   ASSERT_TRUE(Submit(1, "hold", window).ok());
-  std::thread other([&] { EXPECT_TRUE(world_->client_domain().Unregister(window.data()).ok()); });
+  std::thread other([&] { EXPECT_TRUE(world_->Unregister(window.data()).ok()); });
   // It lets no new call in while it waits, or has not begun to.
   client_->channel().Cancel(1);
   client_->AwaitDone(1);
   other.join();
   EXPECT_EQ(Submit(2, "hold", window).code(), Code::kFailedPrecondition);
-  EXPECT_EQ(world_->client_domain().Unregister(window.data()).code(), Code::kNotFound);
+  EXPECT_EQ(world_->Unregister(window.data()).code(), Code::kNotFound);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, EachTransport, testing::Values("tcp", "loopback"),
+INSTANTIATE_TEST_SUITE_P(Transports, EachTransport,
+                         testing::Values("tcp", "loopback", "tcp_lanes", "tcp_movers"),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace

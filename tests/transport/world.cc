@@ -241,7 +241,11 @@ std::vector<Event> Client::PiecesOf(std::uint64_t tag) const {
 }
 
 World::World(std::string_view kind, Options options) {
-  options.kind = kind;
+  options.kind = kind.starts_with("tcp") ? "tcp" : kind;
+  if (kind == "tcp_lanes") options.threads = 3;
+  only_movers_ = kind == "tcp_movers";
+  queue_depth_ = options.queue_depth;
+  if (only_movers_) options.queue_depth *= 2;
   if (options.connections == 0) options.connections = 1;
   if (kind == "loopback") {
     const auto network = loopback::NewNetwork();
@@ -255,7 +259,21 @@ World::World(std::string_view kind, Options options) {
 
 Result<std::unique_ptr<Channel>> World::Connect(const std::string& endpoint,
                                                 const Identity& identity) {
-  return client_->Connect(endpoint, identity, In(kPatience));
+  auto channel = client_->Connect(endpoint, identity, In(kPatience));
+  if (!only_movers_ || !channel) return channel;
+  if (mover_ == nullptr) mover_ = *lanes::Mover::Start(clock_, std::chrono::microseconds(0));
+  lanes::LanedSetup setup;
+  setup.moved.push_back(*std::move(channel));
+  setup.movers = {mover_.get()};
+  setup.queue_depth = queue_depth_;
+  setup.owner_calls = &owner_calls_;
+  setup.regions = &regions_;
+  return lanes::LanedChannel::Make(std::move(setup));
+}
+
+Status World::Unregister(const std::byte* address) {
+  if (only_movers_) KDN_RETURN_IF_ERROR(regions_.Unregister(address));
+  return client_->Unregister(address);
 }
 
 MutableBytes World::Memory(std::size_t size) {
@@ -264,6 +282,9 @@ MutableBytes World::Memory(std::size_t size) {
   region.address = memory_.back().data();
   region.size_bytes = size;
   EXPECT_TRUE(client_->Register(region).ok());
+  if (only_movers_) {
+    EXPECT_TRUE(regions_.Register(region).ok());
+  }
   return memory_.back();
 }
 

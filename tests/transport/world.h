@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -19,6 +20,8 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "transport/channel.h"
+#include "transport/lanes/laned_channel.h"
+#include "transport/lanes/mover.h"
 #include "transport/wakeup.h"
 
 namespace kdn::transport::test {
@@ -146,7 +149,8 @@ class Client {
   std::vector<Event> pieces_;
 };
 
-// The two sides of one kind of transport.
+// The two sides of one kind of transport: a name of the registry, "tcp_lanes" for TCP of which two
+// lanes are polled by movers, "tcp_movers" for TCP of which all is.
 class World {
  public:
   explicit World(std::string_view kind, Options options = {});
@@ -157,6 +161,7 @@ class World {
                                                          const Identity& identity);
   // Memory that is registered with the client's domain.
   [[nodiscard]] MutableBytes Memory(std::size_t size);
+  Status Unregister(const std::byte* address);
   [[nodiscard]] TimePoint In(Duration duration) { return clock_.Now() + duration; }
   [[nodiscard]] const Clock& clock() const { return clock_; }
 
@@ -164,6 +169,11 @@ class World {
   SteadyClock clock_;
   SystemRandom random_;
   NullLog log_;
+  bool only_movers_ = false;
+  std::uint32_t queue_depth_ = 0;
+  std::atomic<std::size_t> owner_calls_{0};
+  RegionTable regions_;
+  std::unique_ptr<lanes::Mover> mover_;
   std::unique_ptr<Domain> client_;
   std::unique_ptr<Domain> server_;
   std::vector<std::vector<std::byte>> memory_;

@@ -25,6 +25,7 @@ class LoopbackChannel final : public Channel {
   std::size_t Poll(std::span<Event> events) override;
   [[nodiscard]] int WaitFd() const override { return epoll_.get(); }
   [[nodiscard]] std::uint64_t BytesReceived() const override { return bytes_received_; }
+  [[nodiscard]] bool Alive() const override { return !pipe_->server_gone(); }
 
  private:
   Status Fill(SharedCall& to, const Call& from);

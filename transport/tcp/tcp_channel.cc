@@ -73,10 +73,13 @@ Status TcpChannel::Fill(ClientCall& to, const Call& from) {
   return Status();
 }
 
+bool TcpChannel::Alive() const {
+  return std::any_of(connections_.begin(), connections_.end(),
+                     [](const auto& connection) { return connection->alive(); });
+}
+
 Status TcpChannel::Submit(const Call& call) {
-  const bool any_alive = std::any_of(connections_.begin(), connections_.end(),
-                                     [](const auto& connection) { return connection->alive(); });
-  if (!any_alive) return Status(Code::kUnavailable);
+  if (!Alive()) return Status(Code::kUnavailable);
   ClientConnection* connection = LeastLoaded();
   ClientCall* open = connection == nullptr ? nullptr : calls_.Open();
   if (open == nullptr) return Status(Code::kResourceExhausted);

@@ -29,6 +29,7 @@ class TcpChannel final : public Channel {
   std::size_t Poll(std::span<Event> events) override;
   [[nodiscard]] int WaitFd() const override { return epoll_.get(); }
   [[nodiscard]] std::uint64_t BytesReceived() const override;
+  [[nodiscard]] bool Alive() const override;
 
  private:
   [[nodiscard]] ClientConnection* LeastLoaded();

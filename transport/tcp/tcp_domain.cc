@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <mutex>
 #include <thread>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "transport/hello.h"
+#include "transport/lanes/laned_channel.h"
+#include "transport/lanes/mover.h"
 #include "transport/regions.h"
 #include "transport/tcp/resolver.h"
 #include "transport/tcp/socket.h"
@@ -21,6 +24,7 @@ namespace kdn::transport::tcp {
 namespace {
 
 constexpr std::uint32_t kConnectionsMax = 16;
+constexpr std::uint32_t kThreadsMax = 16;
 
 Status CheckPlaintext(const Address& address, bool insecure) {
   if (insecure || address.IsLoopback()) return Status();
@@ -68,6 +72,9 @@ class TcpDomain final : public Domain, public NonceSource {
   TcpDomain(const Options& options, const Clock& clock, Random& random, Log& log)
       : options_(options), clock_(clock), random_(random), log_(log) {}
 
+  // Starts the threads that move bulk beside those that poll channels.
+  Status StartMovers();
+
   Status Register(const MemoryRegion& region) override { return regions_.Register(region); }
   Status Unregister(const std::byte* address) override { return regions_.Unregister(address); }
 
@@ -85,12 +92,17 @@ class TcpDomain final : public Domain, public NonceSource {
   }
 
  private:
+  [[nodiscard]] Result<std::unique_ptr<Channel>> MakeChannel(std::vector<Fd> sockets);
+
   const Options options_;
   const Clock& clock_;
   Random& random_;  // used under random_mutex_
   std::mutex random_mutex_;
   Log& log_;
   RegionTable regions_;
+  std::vector<std::unique_ptr<lanes::Mover>> movers_;
+  std::atomic<std::size_t> next_home_{0};  // of channels, dealt out in turn
+  std::atomic<std::size_t> owner_calls_{0};
   Resolver resolver_{[](const std::string& endpoint) { return Resolve(endpoint); }};
 };
 
@@ -116,7 +128,41 @@ Result<std::unique_ptr<Channel>> TcpDomain::Connect(std::string_view endpoint,
     }
     sockets.push_back(std::move(fd));
   }
-  return std::make_unique<TcpChannel>(std::move(sockets), options_.queue_depth, regions_, clock_);
+  return MakeChannel(std::move(sockets));
+}
+
+Status TcpDomain::StartMovers() {
+  for (std::uint32_t i = 1; i < options_.threads; ++i) {
+    auto mover = lanes::Mover::Start(clock_, options_.spin);
+    if (!mover) return mover.error();
+    movers_.push_back(*std::move(mover));
+  }
+  return Status();
+}
+
+// Connections are dealt out to the polling thread and the movers in turn.
+Result<std::unique_ptr<Channel>> TcpDomain::MakeChannel(std::vector<Fd> sockets) {
+  if (movers_.empty()) {
+    return std::make_unique<TcpChannel>(std::move(sockets), options_.queue_depth, regions_, clock_);
+  }
+  std::vector<std::vector<Fd>> shares(options_.threads);
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    shares[i % shares.size()].push_back(std::move(sockets[i]));
+  }
+  lanes::LanedSetup setup;
+  setup.home = next_home_.fetch_add(1) % options_.threads;
+  setup.owner_calls = &owner_calls_;
+  setup.queue_depth = options_.queue_depth;
+  setup.regions = &regions_;
+  const std::uint32_t depth = 2 * options_.queue_depth;
+  setup.own = std::make_unique<TcpChannel>(std::move(shares.front()), depth, regions_, clock_);
+  for (std::size_t i = 1; i < shares.size(); ++i) {
+    setup.moved.push_back(
+        std::make_unique<TcpChannel>(std::move(shares[i]), depth, regions_, clock_));
+    setup.movers.push_back(movers_[i - 1].get());
+  }
+  KDN_ASSIGN_OR_RETURN(auto channel, lanes::LanedChannel::Make(std::move(setup)));
+  return channel;
 }
 
 Result<std::unique_ptr<Server>> TcpDomain::Listen(std::string_view endpoint,
@@ -147,13 +193,19 @@ Result<std::unique_ptr<Domain>> OpenTcpDomain(const Options& options, const Cloc
   if (effective.connections == 0) {
     effective.connections = std::clamp(std::thread::hardware_concurrency(), 1U, 4U);
   }
+  if (effective.threads == 0 || effective.threads > kThreadsMax) {
+    return Error(Code::kInvalidArgument, "threads must be between 1 and 16");
+  }
+  effective.connections = std::max(effective.connections, effective.threads);
   if (effective.connections > kConnectionsMax) {
     return Error(Code::kInvalidArgument, "connections must be at most 16");
   }
   if (effective.queue_depth == 0 || effective.queue_depth > limits::kCallsPerConnectionMax) {
     return Error(Code::kInvalidArgument, "queue_depth must be between 1 and 1024");
   }
-  return std::make_unique<TcpDomain>(effective, clock, random, log);
+  auto domain = std::make_unique<TcpDomain>(effective, clock, random, log);
+  if (Status started = domain->StartMovers(); !started.ok()) return std::unexpected(started);
+  return domain;
 }
 
 }  // namespace kdn::transport::tcp

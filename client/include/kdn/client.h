@@ -51,6 +51,10 @@ struct ClientOptions {
   std::vector<ChunkSecret> chunk_secrets;  // at least one; never leaves this process
   std::uint32_t chunk_tokens = 256;
   std::uint32_t connections = 0;  // per peer; 0: min(cores, 4)
+  std::uint32_t io_threads = 0;   // that move bytes to and from sockets, at most 16; 0: half of the
+                                  // cores, at most 4
+  std::chrono::microseconds spin{0};  // how long these look for work before they sleep, at most
+                                      // 1 s: an answer comes sooner and a core is used up
   std::uint32_t decode_threads = 1;
   std::size_t staging_bytes = std::size_t{256} << 20;  // bounds the compressed bytes in flight
   std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline; how long a
