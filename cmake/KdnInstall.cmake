@@ -10,7 +10,7 @@ set(KDN_INTERNAL_HEADERS
   proto/object/header.h proto/object/levels.h proto/object/model_spec.h proto/object/provenance.h)
 
 if(NOT KDN_CODEC_ONLY)
-  install(TARGETS kdn-coordinator kdn-node kdnctl kdn-bench RUNTIME)
+  install(TARGETS kdn-coordinator kdn-fsck kdn-node kdnctl kdn-bench RUNTIME)
 
   set_target_properties(kdn_with_storage PROPERTIES EXPORT_NAME embedded)
   foreach(library IN ITEMS kdn kdn_with_storage)

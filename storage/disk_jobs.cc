@@ -41,7 +41,8 @@ bool DiskJobs::Post(const ObjectId& id, bool changes, Work& work, Done& done) {
   }
   // Known before it is posted: a tier may run it at once.
   running_.emplace(number, Running{std::move(done), id, changes});
-  if (tier_->Post([this, number, work] { Finish(number, work()); })) return true;
+  const DiskWork kind = changes ? DiskWork::kChange : DiskWork::kRead;
+  if (tier_->Post(kind, [this, number, work] { Finish(number, work()); })) return true;
   done = std::move(running_.at(number).done);
   running_.erase(number);
   const std::scoped_lock lock(mutex_);

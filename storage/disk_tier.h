@@ -23,6 +23,9 @@
 
 namespace kdn::storage {
 
+// Which of the tier's threads: those that read do not wait behind writes, however slow these are.
+enum class DiskWork : std::uint8_t { kRead, kChange };
+
 class DiskTier {
  public:
   virtual ~DiskTier() = default;
@@ -66,8 +69,8 @@ class DiskTier {
   // kResourceExhausted if it has no room to move what is kept.
   virtual Status Reclaim() = 0;
 
-  // Runs `work` on one of the tier's threads. False if the queue is full.
-  virtual bool Post(std::function<void()> work) = 0;
+  // Runs `work` on one of the tier's threads of that kind. False if their queue is full.
+  virtual bool Post(DiskWork kind, std::function<void()> work) = 0;
 
   // Waits for posted work, syncs, lets go of the folder. Nothing else may be called after it.
   virtual Status Close() = 0;
@@ -77,8 +80,8 @@ struct DiskOptions {
   std::string folder;
   bool sync = true;  // every Write() reaches the disk before it returns; else only after a crash
                      // of the machine may the last ones be missing
-  std::uint32_t threads = 2;
-  std::uint32_t queue_depth = 256;
+  std::uint32_t threads = 2;        // that read, and as many that write
+  std::uint32_t queue_depth = 256;  // of each
   // 0: bounded by the file system only. That one bounds every tier: the last 5 % of it, or 1 GiB if
   // that is less, are left free. Once they are touched, the bound falls by as much as each Write()
   // brings, as deleted bytes come free late, with what is written after them.

@@ -111,12 +111,12 @@ Database::Database(std::string folder, rocksdb::Env* env)
     : folder_(std::move(folder)),
       env_(rocksdb::NewCompositeEnv(LocateBlobs(env->GetFileSystem()))) {}
 
-Status Database::LockFolder() {
+Status Database::LockFolder(int flags) {
   // Apart from RocksDB's own lock, whose failure cannot be told from others.
-  lock_fd_ = ::open((folder_ + "/kdn.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  lock_fd_ = ::open((folder_ + "/kdn.lock").c_str(), flags | O_CLOEXEC, 0600);
   if (lock_fd_ < 0) {
     return Status(Code::kFailedPrecondition,
-                  "cannot write to " + folder_ + ": " + std::strerror(errno));
+                  "cannot open " + folder_ + ": " + std::strerror(errno));
   }
   if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
     return Status(Code::kFailedPrecondition, folder_ + " is in use by another process or store");
@@ -130,11 +130,20 @@ Status Database::Open() {
   if (error) {
     return Status(Code::kFailedPrecondition, "cannot make " + folder_ + ": " + error.message());
   }
-  KDN_RETURN_IF_ERROR(LockFolder());
-  return OpenDatabase(/*compactions=*/true);
+  KDN_RETURN_IF_ERROR(LockFolder(O_RDWR | O_CREAT));
+  Status opened = OpenDatabase(/*compactions=*/true);
+  if (opened.code() != Code::kResourceExhausted || !OpenReader().ok()) return opened;
+  write_failed_ = true;
+  return {};
 }
 
-Status Database::OpenDatabase(bool compactions) {
+Status Database::OpenToRead() {
+  KDN_RETURN_IF_ERROR(LockFolder(O_RDONLY));
+  write_failed_ = true;  // nothing is flushed or synced when it is closed
+  return OpenReader();
+}
+
+Status Database::OpenBy(const Opener& opener, bool compactions) {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const LevelInfo& info : Levels()) {
     families.emplace_back(std::string(info.name), FamilyOptions(/*blobs=*/true));
@@ -145,11 +154,30 @@ Status Database::OpenDatabase(bool compactions) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(env_.get()), folder_ + "/rocks", families, &handles, &db);
+      opener(DatabaseOptions(env_.get()), folder_ + "/rocks", families, &handles, &db);
   if (!opened.ok()) return FromRocks(opened);
   db_.reset(db);
   std::copy(handles.begin(), handles.end(), families_.begin());
   return {};
+}
+
+Status Database::OpenDatabase(bool compactions) {
+  Status opened =
+      OpenBy([](const auto& options, const auto& folder, const auto& families, auto* handles,
+                auto* db) { return rocksdb::DB::Open(options, folder, families, handles, db); },
+             compactions);
+  if (opened.ok()) reads_only_ = false;
+  return opened;
+}
+
+Status Database::OpenReader() {
+  Status opened = OpenBy(
+      [](const auto& options, const auto& folder, const auto& families, auto* handles, auto* db) {
+        return rocksdb::DB::OpenForReadOnly(options, folder, families, handles, db);
+      },
+      /*compactions=*/false);
+  if (opened.ok()) reads_only_ = true;
+  return opened;
 }
 
 // What lies only in the log is lost from the first damaged record on; in tables damage costs one
@@ -205,10 +233,12 @@ Status Database::Locate(Family family, std::string_view key, const Use& use, std
   return FromRocks(got);
 }
 
-Status Database::ForEach(Family family, const Visitor& visit) {
+Status Database::ForEach(Family family, const Visitor& visit, bool verify) {
   const std::shared_lock lock(open_);
   if (db_ == nullptr) return Status(Code::kUnavailable, "the disk tier is closed");
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}, Handle(family)));
+  rocksdb::ReadOptions options;
+  options.verify_checksums = verify;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, Handle(family)));
   rocksdb::Status damage;
   std::string last;
   it->SeekToFirst();
@@ -320,7 +350,7 @@ Status Database::Recover() {
   KDN_RETURN_IF_ERROR(Probe());
   {
     const std::shared_lock lock(open_);
-    if (db_ != nullptr && db_->Resume().ok()) {
+    if (db_ != nullptr && !reads_only_ && db_->Resume().ok()) {
       write_failed_ = false;
       return {};
     }
@@ -329,7 +359,11 @@ Status Database::Recover() {
   const std::unique_lock lock(open_);
   static_cast<void>(CloseDatabase());
   const bool damaged = damaged_.exchange(false);
-  KDN_RETURN_IF_ERROR(OpenDatabase(/*compactions=*/!damaged));
+  if (Status opened = OpenDatabase(/*compactions=*/!damaged); !opened.ok()) {
+    damaged_ = damaged;
+    static_cast<void>(OpenReader());
+    return opened;
+  }
   if (damaged) to_mend_ = true;
   write_failed_ = false;
   return {};

@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "proto/object/levels.h"
@@ -68,8 +69,12 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // Makes the folder if there is none. kFailedPrecondition if it is in use.
+  // Makes the folder if there is none. kFailedPrecondition if it is in use. On a disk without space
+  // what is there can be read, and Write() tries again to open it for more.
   Status Open();
+  // Opens what is there for reading alone; nothing in the folder changes. kFailedPrecondition if it
+  // is in use.
+  Status OpenToRead();
   // Moves what is only in the log into tables, and lets go of the folder. Does nothing the second
   // time.
   Status Close();
@@ -129,13 +134,21 @@ class Database {
   // Ends a Reclaim() that runs, for good: to be followed by Close().
   void CancelReclaim() { closing_ = true; }
 
-  // Every key of a family in order, those in damaged blocks left out; then kDataLoss.
+  // Every key of a family in order, those in damaged blocks left out; then kDataLoss. Unless
+  // `verify`, values in blob files are given as they are.
   using Visitor = std::function<void(std::string_view key, std::string_view value)>;
-  Status ForEach(Family family, const Visitor& visit);
+  Status ForEach(Family family, const Visitor& visit, bool verify = true);
 
  private:
-  Status LockFolder();
+  Status LockFolder(int flags);
   Status OpenDatabase(bool compactions);
+  Status OpenReader();
+  // Of OpenDatabase() and OpenReader().
+  using Opener =
+      std::function<rocksdb::Status(const rocksdb::DBOptions&, const std::string& folder,
+                                    const std::vector<rocksdb::ColumnFamilyDescriptor>&,
+                                    std::vector<rocksdb::ColumnFamilyHandle*>*, rocksdb::DB**)>;
+  Status OpenBy(const Opener& opener, bool compactions);
   Status FlushTables();
   Status CompactAll(Family family, double rewritten_share);
   Status CloseDatabase();
@@ -161,6 +174,7 @@ class Database {
   // Held shared by whoever uses what follows, alone while it is exchanged.
   std::shared_mutex open_;
   std::unique_ptr<rocksdb::DB> db_;  // null: it could not be opened again
+  bool reads_only_ = false;          // db_ was opened for reading
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families_{};
 };
 

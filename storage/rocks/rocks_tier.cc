@@ -14,13 +14,13 @@
 
 #include "base/limits.h"
 #include "storage/rocks/database.h"
+#include "storage/rocks/format.h"
 #include "storage/rocks/records.h"
 #include "storage/worker_pool.h"
 
 namespace kdn::storage {
 namespace {
 
-constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kValuePrefix = "value/";
 // Of the file system, left free: one part in so many, but no more bytes than this.
 constexpr std::uint64_t kFreeShare = 20;
@@ -146,7 +146,9 @@ class RocksTier final : public DiskTier {
     return options_.bytes_max == 0 ? room_.load() : std::min(options_.bytes_max, room_.load());
   }
   Status Reclaim() override;
-  bool Post(std::function<void()> work) override { return pool_->Post(std::move(work)); }
+  bool Post(DiskWork kind, std::function<void()> work) override {
+    return (kind == DiskWork::kRead ? readers_ : writers_)->Post(std::move(work));
+  }
   Status Close() override;
 
  private:
@@ -166,7 +168,8 @@ class RocksTier final : public DiskTier {
   const DiskOptions options_;
   rocks::Database db_;
   ScratchPool scratch_;
-  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<WorkerPool> readers_;
+  std::unique_ptr<WorkerPool> writers_;
   std::atomic<std::uint64_t> bytes_used_{0};
   std::atomic<std::uint64_t> bytes_writing_{0};  // by writes under way
   std::atomic<std::uint64_t> room_{0};           // for bytes_used_, by the file system
@@ -191,34 +194,19 @@ Status RocksTier::Open() {
   if (!scanned.ok() && scanned.code() != Code::kDataLoss) return scanned;
   bytes_used_ = bytes;
   JudgeRoom(0);
-  pool_ = std::make_unique<WorkerPool>(std::max(options_.threads, 1U),
-                                       std::max(options_.queue_depth, 1U));
+  const std::uint32_t threads = std::max(options_.threads, 1U);
+  const std::uint32_t queue_depth = std::max(options_.queue_depth, 1U);
+  readers_ = std::make_unique<WorkerPool>(threads, queue_depth);
+  writers_ = std::make_unique<WorkerPool>(threads, queue_depth);
   levels_to_reclaim_ = kAllLevels.bits();  // what was deleted before the last stop
   if (options_.reclaim_every.count() > 0) reclaimer_ = std::thread([this] { ReclaimAtTimes(); });
   return {};
 }
 
 Status RocksTier::CheckFormat() {
-  std::vector<std::byte> stored;
-  const Status got = db_.Get(rocks::Family::kDefault, kFormatKey,
-                             [&](std::string_view value) { stored = CopyOf(value); });
-  if (got.code() == Code::kNotFound) {
-    std::vector<std::byte> version;
-    ByteWriter(version).Integer(rocks::kFormatVersion);
-    return db_.Write(/*sync=*/true, [&](rocks::Database::Batch& batch) {
-      batch.Put(rocks::Family::kDefault, kFormatKey, AsText(version));
-    });
-  }
-  KDN_RETURN_IF_ERROR(got);
-  ByteReader in(stored);
-  const auto version = in.Integer<std::uint32_t>();
-  if (!in.AtEnd()) return Status(Code::kDataLoss, "format version of " + options_.folder);
-  if (version > rocks::kFormatVersion) {
-    return Status(Code::kFailedPrecondition,
-                  options_.folder + " was written in format " + std::to_string(version) +
-                      "; this version reads up to " + std::to_string(rocks::kFormatVersion));
-  }
-  return {};
+  const auto version = rocks::ReadFormat(db_, options_.folder);
+  if (!version) return version.error();
+  return *version == 0 ? rocks::WriteFormat(db_) : Status();
 }
 
 void RocksTier::JudgeRoom(std::uint64_t bytes_written) {
@@ -379,7 +367,7 @@ Status RocksTier::Scan(const Visitor& visit) {
 Status RocksTier::Commit(bool sync, const std::function<void(rocks::Database::Batch&)>& fill) {
   Status status = db_.Write(sync, fill);
   // With a full queue, a later write will find it still to be done.
-  if (db_.to_mend()) static_cast<void>(pool_->Post([this] { Mend(); }));
+  if (db_.to_mend()) static_cast<void>(writers_->Post([this] { Mend(); }));
   return status;
 }
 
@@ -461,7 +449,8 @@ Status RocksTier::Close() {
   closed_.notify_all();
   db_.CancelReclaim();
   if (reclaimer_.joinable()) reclaimer_.join();
-  if (pool_ != nullptr) pool_->Stop();
+  if (readers_ != nullptr) readers_->Stop();
+  if (writers_ != nullptr) writers_->Stop();
   return db_.Close();
 }
 

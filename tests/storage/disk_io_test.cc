@@ -103,6 +103,42 @@ TEST(DiskIoTest, WriteWhoseSyncFailsIsNotAcknowledgedAndIsWrittenAgain) {
   }
 }
 
+TEST(DiskIoTest, FullDiskIsOpenedToReadAndTakesWritesOnceThereIsSpace) {
+  const kdn::test::TempDir dir;
+  const auto files = std::make_shared<FaultyFileSystem>();
+  const auto env = rocksdb::NewCompositeEnv(files);
+  const DiskOptions options{.folder = dir.File("tier")};
+  auto tier = rocks::OpenRocksTierOn(options, env.get()).value();
+  const TestObject in_files = MakeObject({.seed = 1, .size_bytes = 300'000});
+  const TestObject in_log = MakeObject({.seed = 2, .size_bytes = 300'000});
+  const TestObject later = MakeObject({.seed = 3, .size_bytes = 300'000});
+  ASSERT_TRUE(WriteObject(*tier, in_files).ok());
+  ASSERT_TRUE(tier->Close().ok());
+  tier = rocks::OpenRocksTierOn(options, env.get()).value();
+  ASSERT_TRUE(WriteObject(*tier, in_log).ok());
+  files->Full(true);
+  static_cast<void>(tier->Close());
+  auto opened = rocks::OpenRocksTierOn(options, env.get());
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  tier = *std::move(opened);
+  EXPECT_TRUE(HasObject(*tier, in_files));
+  EXPECT_TRUE(HasObject(*tier, in_log));
+  EXPECT_EQ(WriteObject(*tier, later).code(), Code::kResourceExhausted);
+  EXPECT_EQ(tier->Delete(IdOf(in_log), kAllLevels).code(), Code::kResourceExhausted);
+  EXPECT_TRUE(HasObject(*tier, in_log));
+  files->Full(false);
+  const Status accepted = WriteObject(*tier, later);
+  EXPECT_TRUE(accepted.ok()) << accepted.ToString();
+  for (const TestObject* object : {&in_files, &in_log, &later}) {
+    EXPECT_TRUE(HasObject(*tier, *object));
+  }
+  ASSERT_TRUE(tier->Close().ok());
+  // A first start has nothing to read.
+  files->Full(true);
+  EXPECT_EQ(rocks::OpenRocksTierOn({.folder = dir.File("new")}, env.get()).error().code(),
+            Code::kResourceExhausted);
+}
+
 class BlobReadTest : public ::testing::Test {
  protected:
   void SetUp() override {

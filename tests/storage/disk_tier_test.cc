@@ -190,7 +190,9 @@ TEST_P(DiskTierTest, ValuesAreKept) {
 
 TEST_P(DiskTierTest, PostedWorkHasRunWhenItIsClosed) {
   std::atomic<int> ran = 0;
-  for (int i = 0; i < 20; ++i) EXPECT_TRUE(tier_->Post([&] { ++ran; }));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(tier_->Post(i % 2 == 0 ? DiskWork::kRead : DiskWork::kChange, [&] { ++ran; }));
+  }
   ASSERT_TRUE(tier_->Close().ok());
   EXPECT_EQ(ran, 20);
 }
@@ -278,7 +280,7 @@ TEST_F(RocksTierTest, FullQueueIsReportedNotBlocked) {
   std::condition_variable changed;
   bool started = false;
   bool go_on = false;
-  ASSERT_TRUE(tier->Post([&] {
+  ASSERT_TRUE(tier->Post(DiskWork::kChange, [&] {
     std::unique_lock lock(mutex);
     started = true;
     changed.notify_all();
@@ -288,9 +290,13 @@ TEST_F(RocksTierTest, FullQueueIsReportedNotBlocked) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return started; });
   }
-  EXPECT_TRUE(tier->Post([] {}));
-  EXPECT_TRUE(tier->Post([] {}));
-  EXPECT_FALSE(tier->Post([] {}));
+  EXPECT_TRUE(tier->Post(DiskWork::kChange, [] {}));
+  EXPECT_TRUE(tier->Post(DiskWork::kChange, [] {}));
+  EXPECT_FALSE(tier->Post(DiskWork::kChange, [] {}));
+  // Reads pass all that.
+  std::latch read(1);
+  EXPECT_TRUE(tier->Post(DiskWork::kRead, [&] { read.count_down(); }));
+  read.wait();
   {
     const std::scoped_lock lock(mutex);
     go_on = true;
@@ -303,7 +309,7 @@ TEST_F(RocksTierTest, ParallelCallsKeepObjectsAndBytesApart) {
   auto tier = Open({.folder = {}, .threads = 4});
   std::atomic<int> wrong = 0;
   for (std::uint64_t seed = 1; seed <= 24; ++seed) {
-    ASSERT_TRUE(tier->Post([&, seed] {
+    ASSERT_TRUE(tier->Post(DiskWork::kChange, [&, seed] {
       const TestObject object = MakeObject({.seed = seed, .size_bytes = 50'000});
       wrong += !WriteObject(*tier, object).ok();
       wrong += !HasLevel(*tier, object, Level::kExact);

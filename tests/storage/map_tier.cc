@@ -96,7 +96,7 @@ std::uint64_t MapTier::bytes_used() const {
   return UsedLocked();
 }
 
-bool MapTier::Post(std::function<void()> work) {
+bool MapTier::Post(DiskWork, std::function<void()> work) {
   if (!later_) {
     work();
     return true;
