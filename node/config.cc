@@ -48,11 +48,13 @@ ConfigTable TableOf(NodeConfig& config) {
       "disk_mib_max", &config.disk_mib_max, 0, std::int64_t{1} << 40,
       "bound of the disk tier in MiB, 0: none; 5 % of its file system, 1 GiB at most, stay free");
   table.Integer("disk_threads", &config.disk_threads, 1, 64,
-                "threads that read and write the disk");
+                "threads that read the disk, and as many that write it");
   table.Integer("disk_reclaim_ms", &config.disk_reclaim_ms, 10, 3'600'000,
                 "how long deleted bytes may stay on the disk before their space is reclaimed");
   table.Integer("disk_garbage_percent", &config.disk_garbage_percent, 1, 100,
                 "of a level's bytes in files: what may stay deleted, as less costs more rewriting");
+  table.Integer("scrub_mib_per_second", &config.scrub_mib_per_second, 0, 1 << 20,
+                "how fast what is stored is verified again in the background, 0: not at all");
   table.Choice("policy", &config.policy, PolicyNames(), "how objects are ranked for eviction");
   table.Choice("transport", &config.transport, transport::DomainKinds(), "how data moves");
   table.Integer("connection_mbit_max", &config.connection_mbit_max, 0, 1'000'000,

@@ -31,6 +31,7 @@ struct NodeConfig {
   std::int64_t disk_threads = 2;
   std::int64_t disk_reclaim_ms = 10'000;
   std::int64_t disk_garbage_percent = 20;
+  std::int64_t scrub_mib_per_second = 32;
   std::string policy = "leaf_lru";
 
   std::string transport = "tcp";

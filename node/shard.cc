@@ -17,7 +17,9 @@ storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
   return {.dram_bytes = static_cast<std::size_t>(config.dram_mib) * limits::kMiB / shards,
           .write_mode = config.WriteModeOf(),
           .dirty_bytes_max = static_cast<std::size_t>(config.dirty_mib_max) * limits::kMiB / shards,
-          .policy = config.policy};
+          .policy = config.policy,
+          .scrub_bytes_per_second =
+              static_cast<std::uint64_t>(config.scrub_mib_per_second) * limits::kMiB / shards};
 }
 
 wire::InventoryEntry EntryOf(const storage::StoredObject& object) {

@@ -57,6 +57,10 @@ struct StoreOptions {
   WriteMode write_mode = WriteMode::kWriteThrough;
   std::size_t dirty_bytes_max = 0;  // of kWriteBack: commits wait beyond it
   std::string policy = "leaf_lru";  // a name of storage/policy
+  // How fast what is stored, in both tiers, is read and verified again and again in the background;
+  // 0: it is not. What does not verify is dropped, as by Verify(), and is a change of the
+  // inventory.
+  std::uint64_t scrub_bytes_per_second = 0;
 };
 
 // An object as inventories and lookups see it.

@@ -35,6 +35,13 @@ Record& ObjectTable::At(ObjectSlot slot) {
   return *records_[static_cast<std::size_t>(slot)];
 }
 
+Record* ObjectTable::NextFrom(ObjectSlot slot) {
+  for (auto at = static_cast<std::size_t>(slot); at < records_.size(); ++at) {
+    if (records_[at] != nullptr) return records_[at].get();
+  }
+  return nullptr;
+}
+
 Record* ObjectTable::Get(ObjectSlot slot, std::uint64_t number) {
   Record* const record = records_[static_cast<std::size_t>(slot)].get();
   return record != nullptr && record->number == number ? record : nullptr;

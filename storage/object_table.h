@@ -82,6 +82,8 @@ class ObjectTable {
   // As Find(), but only that very put.
   [[nodiscard]] Record* Find(const ObjectId& id);
   [[nodiscard]] Record& At(ObjectSlot slot);
+  // The first at or behind this slot; null if there is none.
+  [[nodiscard]] Record* NextFrom(ObjectSlot slot);
   // Null if the slot's object is not that number any more.
   [[nodiscard]] Record* Get(ObjectSlot slot, std::uint64_t number);
 

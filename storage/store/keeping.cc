@@ -1,4 +1,6 @@
 // Truncation, and looking again at what is stored.
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "storage/disk_tier.h"
@@ -11,6 +13,11 @@ namespace {
 // A look reads a whole object, and a report costs nothing.
 constexpr std::size_t kSuspectsMax = 8;
 constexpr Duration kSuspectAgain = std::chrono::minutes(1);
+// Of scrubbing: how far it may lag behind its rate and still make up for it, how many objects are
+// looked at together, and how long it rests between two passes.
+constexpr Duration kScrubBehindMax = std::chrono::milliseconds(200);
+constexpr std::size_t kScrubsUnderWayMax = 2;
+constexpr Duration kScrubPause = std::chrono::seconds(1);
 
 // What is left must be the coarsest of the levels encoded, without a gap.
 bool IsPrefix(LevelSet left, LevelSet encoded) {
@@ -150,14 +157,17 @@ void Store::Suspect(const ObjectId& id) {
     return;
   }
   ++suspects_looked_at_;
-  auto check = std::make_unique<Check>(CheckOf(*record));
+  StartCheck(*record, [this] { --suspects_looked_at_; });
+}
+
+void Store::StartCheck(const Record& record, std::function<void()> done) {
+  auto check = std::make_unique<Check>(CheckOf(record));
   Check* const running = check.get();
-  // In turn with writes and deletes of this object: looked at between them, not across one.
   jobs_.Change(
-      id, [running, disk = disk_] { return running->Run(disk); },
-      [this, checked = std::move(check)](const Status&) {
-        --suspects_looked_at_;
+      record.id, [running, disk = disk_] { return running->Run(disk); },
+      [this, checked = std::move(check), done = std::move(done)](const Status&) {
         static_cast<void>(ApplyCheck(*checked));
+        done();
       });
 }
 
@@ -167,6 +177,39 @@ void Store::LookAtSuspect() {
   static_cast<void>(Verify(suspects_.front()));
   suspects_.pop_front();
   if (!suspects_.empty()) jobs_.Wake();
+}
+
+void Store::ScrubOne(const Record& record) {
+  metrics_.scrubbed_bytes.Add(record.BytesIn(record.in_dram()) + record.BytesIn(record.on_disk));
+  if (disk_ == nullptr) {
+    static_cast<void>(Verify(record.id));
+    return;
+  }
+  ++scrubs_under_way_;
+  StartCheck(record, [this] { --scrubs_under_way_; });
+}
+
+// Object after object in order of slots: what comes meanwhile is met in this pass or in the next.
+void Store::Scrub() {
+  if (options_.scrub_bytes_per_second == 0 || closing_) return;
+  const TimePoint now = env_.clock.Now();
+  scrub_from_ = std::max(scrub_from_, now - kScrubBehindMax);
+  while (scrub_from_ <= now && scrubs_under_way_ < kScrubsUnderWayMax) {
+    const Record* const record = objects_.NextFrom(scrub_next_);
+    if (record == nullptr) {
+      if (static_cast<std::size_t>(scrub_next_) > 0) metrics_.scrub_passes.Add();
+      scrub_next_ = {};
+      scrub_from_ = now + kScrubPause;
+      return;
+    }
+    scrub_next_ = ObjectSlot{static_cast<std::size_t>(record->slot) + 1};
+    if (record->evicting) continue;
+    const double bytes =
+        static_cast<double>(record->BytesIn(record->in_dram()) + record->BytesIn(record->on_disk));
+    scrub_from_ += std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
+        bytes / static_cast<double>(options_.scrub_bytes_per_second)));
+    ScrubOne(*record);
+  }
 }
 
 }  // namespace kdn::storage

@@ -49,7 +49,12 @@ Store::Metrics::Metrics(MetricRegistry& registry, std::uint32_t shard)
                                  ShardLabel(shard))),
       disk_errors(registry.CounterOf("kdn_storage_disk_errors_total",
                                      "Reads, writes and deletes that the disk failed",
-                                     ShardLabel(shard))) {}
+                                     ShardLabel(shard))),
+      scrubbed_bytes(registry.CounterOf("kdn_storage_scrubbed_bytes_total",
+                                        "Bytes verified in the background", ShardLabel(shard))),
+      scrub_passes(registry.CounterOf("kdn_storage_scrub_passes_total",
+                                      "Times that everything stored has been verified so",
+                                      ShardLabel(shard))) {}
 
 Store::Store(const StoreOptions& options, ShardOf shard, DiskTier* disk,
              const StoreEnvironment& env, Parts parts)
@@ -70,7 +75,11 @@ Status Store::Recover() {
   const std::string name = CleanStopName(shard_);
   const auto stopped = disk_->GetValue(name);
   const bool clean = stopped && stopped->size() == 1 && stopped->front() == kCleanStop;
-  KDN_RETURN_IF_ERROR(disk_->PutValue(name, std::span(&kRunning, 1)));
+  // A disk that takes no writes now holds what it holds all the same.
+  if (const Status marked = disk_->PutValue(name, std::span(&kRunning, 1)); !marked.ok()) {
+    env_.log.Write(LogLevel::kError, "the disk takes no writes: what it holds is served",
+                   {{"status", marked.ToString()}});
+  }
   std::vector<ObjectId> given_way;
   const Status scanned =
       disk_->Scan([&](const ObjectId& id, const ObjectHeader& header, LevelSet levels) {
@@ -94,7 +103,9 @@ Status Store::Recover() {
   } else {
     KDN_RETURN_IF_ERROR(scanned);
   }
-  for (const ObjectId& id : given_way) KDN_RETURN_IF_ERROR(disk_->Delete(id, kAllLevels));
+  for (const ObjectId& id : given_way) {
+    if (!disk_->Delete(id, kAllLevels).ok()) undeleted_[id] = kAllLevels;
+  }
   env_.log.Write(LogLevel::kInfo, "disk tier recovered",
                  {{"shard", std::to_string(shard_.shard)},
                   {"objects", std::to_string(objects_.size())},
@@ -123,6 +134,7 @@ std::size_t Store::Poll(std::span<Completion> completions) {
   RetryWrites();
   RetryDeletes();
   LookAtSuspect();
+  Scrub();
   PumpCommits();
   PumpWrites();
   const std::size_t count = std::min(completions.size(), completions_.size());

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -85,6 +86,8 @@ class Store final : public ObjectStore {
     Counter& disk_evictions;
     Counter& corrupt;
     Counter& disk_errors;
+    Counter& scrubbed_bytes;
+    Counter& scrub_passes;
   };
   // Memory that a read lends out.
   struct Lease {
@@ -181,6 +184,11 @@ class Store final : public ObjectStore {
   static Check CheckOf(const Record& record);
   Status ApplyCheck(Check& check);
   void LookAtSuspect();
+  // Between the writes and deletes of this object, on a thread of the disk; `done` runs after what
+  // was found bad has been dropped.
+  void StartCheck(const Record& record, std::function<void()> done);
+  void Scrub();
+  void ScrubOne(const Record& record);
 
   // store.cc
   void Note(const Record& record);
@@ -217,6 +225,9 @@ class Store final : public ObjectStore {
   std::size_t pinned_on_disk_ = 0;
   std::size_t suspects_looked_at_ = 0;  // by the disk's threads
   std::deque<ObjectId> suspects_;       // to be looked at by the shard, for want of a disk
+  ObjectSlot scrub_next_{};             // from which on the pass has still to look
+  TimePoint scrub_from_{};              // when the rate allows the next
+  std::size_t scrubs_under_way_ = 0;
   Status write_back_status_;  // of the last write that failed; ok again after one that did not
   bool closing_ = false;
 

@@ -129,6 +129,7 @@ void NodeWorld::Start(std::size_t index) {
   config.write_mode = options_.write_mode;
   config.dram_mib = options_.dram_mib;
   config.sync = false;
+  config.scrub_mib_per_second = 0;  // what is damaged on purpose is found by whom a test wants
   auto node = node::Node::Open(config, {.clock = clock,
                                         .random = random,
                                         .log = log,
