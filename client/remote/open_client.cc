@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "client/core/client_impl.h"
@@ -21,11 +20,6 @@ transport::Identity IdentityOf(const ClientOptions& options, Random& random) {
   return identity;
 }
 
-std::uint32_t IoThreadsOf(const ClientOptions& options) {
-  if (options.io_threads > 0) return options.io_threads;
-  return std::clamp(std::thread::hardware_concurrency() / 2, 1U, 4U);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options) {
@@ -37,7 +31,7 @@ Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options) {
   context->log = options.log ? options.log : std::make_shared<NullLog>();
   transport::Options transport;
   transport.connections = options.connections;
-  transport.threads = IoThreadsOf(options);
+  transport.threads = std::max(options.io_threads, 1U);
   transport.spin = options.spin;
   transport.insecure = options.insecure;
   transport.congestion_control = options.congestion_control;

@@ -51,8 +51,8 @@ struct ClientOptions {
   std::vector<ChunkSecret> chunk_secrets;  // at least one; never leaves this process
   std::uint32_t chunk_tokens = 256;
   std::uint32_t connections = 0;  // per peer; 0: min(cores, 4)
-  std::uint32_t io_threads = 0;   // that move bytes to and from sockets, at most 16; 0: half of the
-                                  // cores, at most 4
+  std::uint32_t io_threads = 0;   // that move bytes to and from sockets, at most 16; 0: one. More
+                                  // are for machines with cores to spare
   std::chrono::microseconds spin{0};  // how long these look for work before they sleep, at most
                                       // 1 s: an answer comes sooner and a core is used up
   std::uint32_t decode_threads = 1;
