@@ -1,247 +1,229 @@
-// Goal: getting 1 MiB objects from a node's DRAM tier, every tile's checksum verified, runs at half
-// of what bare sockets move, or more. Method: a real node process holds objects of 1 MiB that
-// cannot be compressed; one thread reads them with some calls in flight and verifies header,
-// entries and tiles of each; bare sending and receiving of the same sizes is measured in turn with
-// it.
-#include <poll.h>
-
+// Goal: gets from a node's DRAM tier run at what sockets can do: 1 MiB objects at 0.85 of the
+// ceiling and at twice Redis, 64 KiB objects pipelined at 0.75 of the ceiling of their size, one
+// object in 1.2 times a bare ping-pong, and verifying every tile costs a tenth at most. Method: a
+// real node process with two shards holds objects that cannot be compressed; a client with a thread
+// for each shard reads them, some at a time, and verifies header, entries and tiles of each. Beside
+// it, without a bar: one thread that reads all, with a mover (transport/lanes). The ceiling is the
+// best of a bare send and receive program with 1, 2 and 4 connections, in huge pages as our memory
+// is and in small ones, and of iperf3. All sides take turns; medians are compared.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <memory>
+#include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/random.h"
-#include "client/admin/file_model.h"
-#include "client/admin/local_cluster.h"
-#include "client/core/lookup_result.h"
-#include "proto/wire/read.h"
+#include "tests/bench/bars.h"
+#include "tests/bench/object_reader.h"
+#include "tests/bench/peer_programs.h"
 #include "tests/bench/raw_ceiling.h"
 #include "tests/bench/report.h"
-#include "tests/support/temp_dir.h"
-#include "transport/channel.h"
 
 namespace kdn::bench {
 namespace {
 
-constexpr double kBar = 0.5;
-constexpr std::size_t kObjects = 128;
-constexpr std::size_t kContentBytes = kObjects << 20;
+constexpr double kCeilingBar = 0.85;
+constexpr double kRedisBar = 2.0;
+constexpr double kSmallBar = 0.75;
+constexpr double kLatencyBar = 1.2;
+constexpr double kChecksumBar = 0.9;
+constexpr std::size_t kLargeBytes = std::size_t{1} << 20;
+constexpr std::size_t kSmallBytes = std::size_t{64} << 10;
+constexpr std::size_t kStoredBytes = std::size_t{128} << 20;
+constexpr std::uint32_t kSmallRawDepth = 16;  // of each bare connection
 
 struct Settings {
-  RawCeilingOptions raw;
-  int rounds = 5;
-  double seconds = 1.0;
-  std::uint32_t depth = 8;
-  std::string json;
+  BarsOptions bars;
+  std::string congestion;
+  int rounds = 7;
+  double seconds = 0.6;
+  std::uint32_t shards = 2;
+  std::uint32_t readers = 2;
+  std::uint32_t depth = 2;
+  std::uint32_t small_depth = 16;
+  std::size_t pings = 300;
+  bool peers = true;
 };
 
-[[noreturn]] void Die(const std::string& what) {
-  std::fprintf(stderr, "get_bench: %s\n", what.c_str());
-  std::exit(2);
+struct Samples {
+  std::vector<double> large, small, unverified, latency, one_owner;
+  std::vector<double> ceiling, small_ceiling, plain, iperf, redis, raw_latency;
+};
+
+ObjectReader::Options ReaderOptions(const Settings& settings, std::uint32_t depth) {
+  ObjectReader::Options options;
+  options.depth = depth;
+  options.transport.connections = 1;
+  options.transport.congestion_control = settings.congestion;
+  return options;
 }
 
-class Bench {
+// The threads of a client, each with what its shards have.
+class Readers {
  public:
-  explicit Bench(const Settings& settings) : settings_(settings) {
-    admin::LocalClusterOptions options;
-    options.folder = folder_.File("cluster");
-    options.nodes = 1;
-    options.replicas = 1;
-    options.dram_mib = 512;
-    options.write_mode = "dram_only";
-    auto cluster = admin::LocalCluster::Start(options);
-    if (!cluster) Die(cluster.error().ToString());
-    cluster_ = std::make_unique<admin::LocalCluster>(*std::move(cluster));
-    auto client_options = admin::ClientOptionsOf(*cluster_->settings());
-    client_options->chunk_tokens = admin::kFileChunkTokens;
-    client_options->timeout = std::chrono::seconds(20);
-    Store(*client_options);
-    Connect(*client_options);
+  Readers(const StoredObjects& objects, const Settings& settings, std::uint32_t depth) {
+    for (std::uint32_t i = 0; i < settings.readers; ++i) {
+      ObjectReader::Options options = ReaderOptions(settings, depth);
+      options.share = i;
+      options.shares = settings.readers;
+      readers_.push_back(std::make_unique<ObjectReader>(objects, options));
+    }
   }
-  ~Bench() {
-    channel_.reset();
-    if (domain_) [[maybe_unused]]
-      const Status status = domain_->Unregister(memory_.data());
-    [[maybe_unused]] const Status status = cluster_->Stop(std::chrono::seconds(10));
-  }
-
-  // Bytes per second of objects, for about `seconds`.
-  double Measure() {
-    const auto begun = std::chrono::steady_clock::now();
-    const auto end = begun + std::chrono::duration<double>(settings_.seconds);
-    std::size_t bytes = 0;
-    std::uint32_t in_flight = 0;
-    for (std::uint32_t slot = 0; slot < settings_.depth; ++slot, ++in_flight) Submit(slot);
-    std::array<transport::Event, 64> events;
-    while (in_flight > 0) {
-      const std::size_t count = channel_->Poll(events);
-      for (std::size_t i = 0; i < count; ++i) {
-        if (events[i].kind != transport::EventKind::kDone) continue;
-        if (events[i].code != Code::kOk)
-          Die("a read failed: " + std::string(CodeName(events[i].code)));
-        const auto slot = static_cast<std::uint32_t>(events[i].tag);
-        bytes += Verify(slot, events[i].response);
-        --in_flight;
-        if (std::chrono::steady_clock::now() < end) {
-          Submit(slot);
-          ++in_flight;
-        }
-      }
-      if (count == 0) {
-        pollfd wait{channel_->WaitFd(), POLLIN, 0};
-        poll(&wait, 1, 1000);
+  // Bytes per second of all together, for about so long.
+  double Rate(double seconds) {
+    std::vector<double> rates(readers_.size());
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < readers_.size(); ++i) {
+        threads.emplace_back([&, i] { rates[i] = readers_[i]->Rate(seconds); });
       }
     }
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
-    return static_cast<double>(bytes) / took.count();
+    return std::accumulate(rates.begin(), rates.end(), 0.0);
+  }
+  void set_verify(bool verify) {
+    for (const auto& reader : readers_) reader->set_verify(verify);
   }
 
  private:
-  void Store(const client::ClientOptions& options) {
-    std::string content(kContentBytes - sizeof(std::uint64_t), '\0');
-    SeededRandom random(1);
-    random.Fill(std::as_writable_bytes(std::span(content)));
-    admin::FileMemory memory = admin::FileMemory::Of(content);
-    auto client = client::OpenClient(options);
-    if (!client) Die(client.error().ToString());
-    const auto model = (*client)->UseModel(admin::FileModelSpec(), {});
-    client::StorePlanOptions plan_options;
-    plan_options.context = "objects";
-    plan_options.provenance = kExactProvenance;
-    plan_options.extras = memory.Identity();
-    const auto plan = (*client)->PlanStore(**model, memory.Tokens(), plan_options);
-    if (!plan) Die(plan.error().ToString());
-    auto store = (*client)->Store(**model, *plan, {}, memory.kv(), memory.blocks());
-    if (!store || (*store)->Wait().chunks_stored != kObjects) Die("the objects were not stored");
-    found_ = (*client)->LookupContext(**model, "objects", {})->Take();
-    if (found_.chunks_matched() != kObjects) Die("the objects were not found");
+  std::vector<std::unique_ptr<ObjectReader>> readers_;
+};
+
+ObjectReader::Options OneOwnerOptions(const Settings& settings) {
+  ObjectReader::Options options = ReaderOptions(settings, settings.depth * settings.readers);
+  options.transport.threads = settings.readers;
+  return options;
+}
+
+class GetBench {
+ public:
+  explicit GetBench(const Settings& settings)
+      : settings_(settings),
+        large_({kLargeBytes, kStoredBytes / kLargeBytes, settings.shards}),
+        small_({kSmallBytes, kStoredBytes / kSmallBytes, settings.shards}),
+        large_readers_(large_, settings, settings.depth),
+        small_readers_(small_, settings, settings.small_depth),
+        one_owner_(large_, OneOwnerOptions(settings)),
+        one_reader_(large_, ReaderOptions(settings, 1)) {
+    raw_.congestion_control = settings.congestion;
+    raw_.total_bytes = std::size_t{1} << 30;
+    raw_.huge_pages = true;
+    if (settings.peers) redis_ = RedisServer::Start(kLargeBytes, kStoredBytes / kLargeBytes);
+    large_readers_.Rate(0.3);  // warms connections and memory
+    small_readers_.Rate(0.3);
+    one_reader_.Latencies(20);
   }
 
-  void Connect(const client::ClientOptions& options) {
-    transport::Options transport;
-    transport.congestion_control = settings_.raw.congestion_control;
-    auto domain = transport::OpenDomain(transport, clock_, random_, log_);
-    if (!domain) Die(domain.error().ToString());
-    domain_ = *std::move(domain);
-    const client::LookupResult::State& state = found_.state();
-    window_bytes_ = 0;
-    for (const client::MatchedChunk& chunk : state.chunks) {
-      const auto& part = chunk.where.parts[0];
-      window_bytes_ = std::max<std::size_t>(window_bytes_,
-                                            wire::ReadWindowBytes(part.level_bytes, Level::kExact));
+  void Round(Samples& samples) {
+    double ceiling = Positive(RawCeiling(raw_));
+    RawCeilingOptions plain = raw_;
+    plain.huge_pages = false;
+    samples.plain.push_back(Positive(RawCeiling(plain)));
+    samples.large.push_back(large_readers_.Rate(settings_.seconds));
+    if (settings_.peers && iperf_runs_) {
+      samples.iperf.push_back(Iperf3Rate(2, raw_.congestion_control));
     }
-    memory_.resize(window_bytes_ * settings_.depth);
-    if (!domain_->Register({memory_.data(), memory_.size()}).ok()) Die("cannot register memory");
-    transport::Identity identity;
-    identity.tenant = options.tenant;
-    identity.scheme = transport::HelloScheme::kHmac;
-    identity.secret = options.access_secret;
-    auto channel = domain_->Connect(state.nodes[0].shards[0], identity,
-                                    clock_.Now() + std::chrono::seconds(5));
-    if (!channel) Die(channel.error().ToString());
-    channel_ = *std::move(channel);
-    reading_.resize(settings_.depth);
-  }
-
-  MutableBytes WindowOf(std::uint32_t slot) {
-    return MutableBytes(memory_).subspan(slot * window_bytes_, window_bytes_);
-  }
-
-  void Submit(std::uint32_t slot) {
-    reading_[slot] = next_++ % kObjects;
-    const client::MatchedChunk& chunk = found_.state().chunks[reading_[slot]];
-    wire::ReadItem item;
-    item.key = chunk.key;
-    item.put_id = chunk.where.put_id;
-    item.levels = Level::kExact;
-    item.layers = {0, 1};
-    item.kv_heads = {0, 1};
-    item.window_bytes = window_bytes_;
-    wire::ReadRequest request;
-    request.items.push_back(item);
-    request_.clear();
-    request.Encode(request_);
-    transport::Call call;
-    call.tag = slot;
-    call.request = request_;
-    call.receive_bulk = WindowOf(slot);
-    call.deadline = clock_.Now() + std::chrono::seconds(10);
-    if (!channel_->Submit(call).ok()) Die("cannot submit a read");
-  }
-
-  // The object's bytes, if every one of them is right.
-  std::size_t Verify(std::uint32_t slot, ConstBytes response) {
-    const auto answer = wire::ReadResponse::Decode(response);
-    if (!answer || answer->items[0].code != Code::kOk) Die("a read missed");
-    const MutableBytes window = WindowOf(slot);
-    const auto header = DecodeHeader(window.first(kObjectHeaderBytes));
-    if (!header || header->key != found_.state().chunks[reading_[slot]].key) {
-      Die("a read brought another object");
+    if (!samples.iperf.empty() && samples.iperf.back() < 0) {
+      iperf_runs_ = false;
+      samples.iperf.clear();
     }
-    const ObjectTag tag = TagOf(*header);
-    const std::uint32_t count = answer->items[0].entry_count;
-    ByteReader reader(window.subspan(kObjectHeaderBytes, count * kTileEntryBytes));
-    std::size_t offset = kObjectHeaderBytes + count * kTileEntryBytes;
-    std::size_t bytes = 0;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const TileEntry entry = DecodeTileEntry(reader);
-      if (!reader.ok() || !VerifyTile(tag, entry, window.subspan(offset, entry.size_bytes))) {
-        Die("a tile does not verify");
-      }
-      offset += entry.size_bytes;
-      bytes += entry.size_bytes;
+    if (!samples.iperf.empty()) ceiling = std::max(ceiling, samples.iperf.back());
+    samples.ceiling.push_back(std::max(ceiling, samples.plain.back()));
+    large_readers_.set_verify(false);
+    samples.unverified.push_back(large_readers_.Rate(settings_.seconds));
+    large_readers_.set_verify(true);
+    samples.one_owner.push_back(one_owner_.Rate(settings_.seconds));
+    if (redis_ != nullptr) {
+      samples.redis.push_back(std::max(redis_->GetRate(2, 1500), redis_->GetRate(4, 1500)));
     }
-    return bytes;
+    RawCeilingOptions small = raw_;
+    small.object_bytes = kSmallBytes;
+    small.depth = kSmallRawDepth;
+    small.total_bytes = raw_.total_bytes / 2;
+    samples.small_ceiling.push_back(Positive(RawCeiling(small)));
+    samples.small.push_back(small_readers_.Rate(settings_.seconds));
+    samples.raw_latency.push_back(MedianOf(RawPingPong(raw_, settings_.pings)));
+    samples.latency.push_back(MedianOf(one_reader_.Latencies(settings_.pings)));
+  }
+
+ private:
+  static double Positive(double rate) {
+    if (rate < 0) Die("no bare sockets to compare with");
+    return rate;
   }
 
   const Settings settings_;
-  const test::TempDir folder_;
-  const SteadyClock clock_;
-  SystemRandom random_;
-  NullLog log_;
-  std::unique_ptr<admin::LocalCluster> cluster_;
-  client::LookupResult found_;
-  std::vector<std::byte> memory_;
-  std::size_t window_bytes_ = 0;
-  std::unique_ptr<transport::Domain> domain_;
-  std::unique_ptr<transport::Channel> channel_;
-  std::vector<std::size_t> reading_;
-  wire::Buffer request_;
-  std::size_t next_ = 0;
+  RawCeilingOptions raw_;
+  bool iperf_runs_ = true;
+  StoredObjects large_;
+  StoredObjects small_;
+  Readers large_readers_;
+  Readers small_readers_;
+  ObjectReader one_owner_;
+  ObjectReader one_reader_;
+  std::unique_ptr<RedisServer> redis_;
 };
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+void PrintRound(int round, const Samples& all) {
+  const auto gb = [](const std::vector<double>& rates) {
+    return rates.empty() ? 0.0 : rates.back() / 1e9;
+  };
+  std::printf(
+      "round %d, GB/s: gets %.2f (not verified %.2f, one owner %.2f), ceiling %.2f (small pages "
+      "%.2f, iperf3 %.2f), "
+      "Redis %.2f; 64 KiB %.2f, ceiling %.2f; one get %.0f us, ping-pong %.0f us\n",
+      round, gb(all.large), gb(all.unverified), gb(all.one_owner), gb(all.ceiling), gb(all.plain),
+      gb(all.iperf), gb(all.redis), gb(all.small), gb(all.small_ceiling), all.latency.back(),
+      all.raw_latency.back());
 }
 
-int Run(const Settings& settings, const std::string& command) {
-  Bench bench(settings);
-  bench.Measure();  // warms connections and memory
-  std::vector<double> ours;
-  std::vector<double> theirs;
-  for (int round = 0; round < settings.rounds; ++round) {
-    theirs.push_back(RawCeiling(settings.raw));
-    ours.push_back(bench.Measure());
-    if (theirs.back() < 0) Die("no bare sockets to compare with");
-    std::printf("round %d: gets %.2f GB/s, bare sockets %.2f GB/s\n", round + 1, ours.back() / 1e9,
-                theirs.back() / 1e9);
-    std::fflush(stdout);
+Figures FiguresOf(const Samples& all) {
+  return {{},
+          {{"get_1m", all.large},
+           {"get_1m_unverified", all.unverified},
+           {"get_1m_one_owner", all.one_owner},
+           {"get_64k", all.small},
+           {"get_1m_us", all.latency},
+           {"ceiling", all.ceiling},
+           {"ceiling_small_pages", all.plain},
+           {"iperf3", all.iperf},
+           {"redis", all.redis},
+           {"ceiling_64k", all.small_ceiling},
+           {"ping_pong_us", all.raw_latency}}};
+}
+
+int Run(const Settings& settings) {
+  Bars bars(settings.bars);
+  Samples all;
+  {
+    GetBench bench(settings);
+    for (int round = 0; round < settings.rounds; ++round) {
+      bench.Round(all);
+      PrintRound(round + 1, all);
+    }
   }
-  Comparison comparison;
-  comparison.name = "get_bench";
-  comparison.group = "path";
-  comparison.ours = Median(ours) / 1e9;
-  comparison.theirs = Median(theirs) / 1e9;
-  comparison.unit = "GB/s";
-  comparison.ratio = comparison.ours / comparison.theirs;
-  comparison.bar = kBar;
-  comparison.command = command;
-  return Report(comparison, settings.json);
+  const auto add = [&](const std::string& what, const std::vector<double>& ours,
+                       const std::vector<double>& theirs, const std::string& unit, double scale,
+                       Bar::Side side, double bar) {
+    bars.Add({what, MedianOf(ours) * scale, MedianOf(theirs) * scale, unit, side, bar});
+  };
+  const auto least = Bar::Side::kAtLeast;
+  add("get 1 MiB against the ceiling", all.large, all.ceiling, "GB/s", 1e-9, least, kCeilingBar);
+  if (all.redis.empty()) {
+    std::printf("  SKIPPED get 1 MiB against Redis: it is not here\n");
+  } else {
+    add("get 1 MiB against redis-benchmark GET", all.large, all.redis, "GB/s", 1e-9, least,
+        kRedisBar);
+  }
+  add("get 64 KiB, pipelined, against the ceiling", all.small, all.small_ceiling, "GB/s", 1e-9,
+      least, kSmallBar);
+  add("one get of 1 MiB, p50, against a ping-pong", all.latency, all.raw_latency, "us", 1,
+      Bar::Side::kAtMost, kLatencyBar);
+  add("get 1 MiB, verified against not verified", all.large, all.unverified, "GB/s", 1e-9, least,
+      kChecksumBar);
+  bars.AddFigures(FiguresOf(all));
+  return bars.Finish();
 }
 
 }  // namespace
@@ -249,12 +231,19 @@ int Run(const Settings& settings, const std::string& command) {
 
 int main(int argc, char** argv) {
   kdn::bench::Settings settings;
-  CLI::App app("Gets of 1 MiB objects from a node's DRAM against bare sockets.", "get_bench");
-  app.add_option("--rounds", settings.rounds, "pairs of measurements")->capture_default_str();
+  settings.bars.name = "get_bench";
+  settings.bars.group = "path";
+  settings.bars.command = kdn::bench::CommandLine(argc, argv);
+  CLI::App app("Gets of objects from a node's DRAM against bare sockets and Redis.", "get_bench");
+  app.add_option("--rounds", settings.rounds, "measurements of each")->check(CLI::Range(1, 99));
   app.add_option("--seconds", settings.seconds, "length of one of ours")->capture_default_str();
-  app.add_option("--depth", settings.depth, "reads in flight")->capture_default_str();
-  app.add_option("--congestion", settings.raw.congestion_control, "TCP congestion control");
-  app.add_option("--json", settings.json, "file for the result");
+  app.add_option("--shards", settings.shards, "of the node")->capture_default_str();
+  app.add_option("--readers", settings.readers, "threads of the client")->check(CLI::Range(1, 64));
+  app.add_option("--depth", settings.depth, "gets of 1 MiB in flight, of a thread");
+  app.add_option("--small-depth", settings.small_depth, "gets of 64 KiB in flight, of a thread");
+  app.add_option("--congestion", settings.congestion, "TCP congestion control");
+  app.add_flag("--peers,!--no-peers", settings.peers, "measure Redis and iperf3, too");
+  app.add_option("--json", settings.bars.json, "file for the result");
   CLI11_PARSE(app, argc, argv);
-  return kdn::bench::Run(settings, kdn::bench::CommandLine(argc, argv));
+  return kdn::bench::Run(settings);
 }

@@ -10,8 +10,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <thread>
 #include <vector>
+
+#include "tests/bench/bulk_memory.h"
 
 namespace kdn::bench {
 namespace {
@@ -70,7 +73,7 @@ bool ReceiveFully(int fd, std::byte* data, std::size_t size) {
 }
 
 // Answers each request, the number of an object, with that object.
-void Serve(int fd, const std::vector<std::byte>& source, std::size_t object_bytes) {
+void Serve(int fd, std::span<const std::byte> source, std::size_t object_bytes) {
   std::uint64_t number = 0;
   const std::size_t objects = source.size() / object_bytes;
   while (ReceiveFully(fd, reinterpret_cast<std::byte*>(&number), sizeof(number))) {
@@ -78,8 +81,8 @@ void Serve(int fd, const std::vector<std::byte>& source, std::size_t object_byte
   }
 }
 
-void Fetch(int fd, const RawCeilingOptions& options, std::uint64_t count,
-           std::vector<std::byte>& into, std::atomic<bool>& failed) {
+void Fetch(int fd, const RawCeilingOptions& options, std::uint64_t count, std::span<std::byte> into,
+           std::atomic<bool>& failed) {
   std::uint64_t asked = 0;
   const std::size_t slots = into.size() / options.object_bytes;
   for (std::uint64_t got = 0; got < count; ++got) {
@@ -97,11 +100,11 @@ void Fetch(int fd, const RawCeilingOptions& options, std::uint64_t count,
 double RawRate(const RawCeilingOptions& options, std::uint32_t connections) {
   std::vector<Pair> pairs(connections);
   std::atomic<bool> failed = !ConnectPairs(pairs, options.congestion_control);
-  std::vector<std::byte> source(std::max(options.source_bytes, options.object_bytes),
-                                std::byte{0x5A});
-  std::vector<std::vector<std::byte>> targets;
+  const BulkMemory source(std::max(options.source_bytes, options.object_bytes), options.huge_pages);
+  std::vector<BulkMemory> targets;
   for (std::uint32_t i = 0; i < connections; ++i) {
-    targets.emplace_back(std::max(options.source_bytes / connections, options.object_bytes));
+    targets.emplace_back(std::max(options.source_bytes / connections, options.object_bytes),
+                         options.huge_pages);
   }
   const std::uint64_t count =
       std::max<std::uint64_t>(1, options.total_bytes / options.object_bytes / connections);
@@ -109,9 +112,9 @@ double RawRate(const RawCeilingOptions& options, std::uint32_t connections) {
   std::vector<std::thread> receivers;
   std::vector<std::thread> senders;
   for (std::uint32_t i = 0; i < connections && !failed; ++i) {
-    senders.emplace_back([&, i] { Serve(pairs[i].sender, source, options.object_bytes); });
+    senders.emplace_back([&, i] { Serve(pairs[i].sender, source.bytes(), options.object_bytes); });
     receivers.emplace_back(
-        [&, i] { Fetch(pairs[i].receiver, options, count, targets[i], failed); });
+        [&, i] { Fetch(pairs[i].receiver, options, count, targets[i].bytes(), failed); });
   }
   for (std::thread& receiver : receivers) receiver.join();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -124,6 +127,33 @@ double RawRate(const RawCeilingOptions& options, std::uint32_t connections) {
   }
   if (failed) return -1;
   return static_cast<double>(count * connections * options.object_bytes) / took.count();
+}
+
+std::vector<double> RawPingPong(const RawCeilingOptions& options, std::size_t count) {
+  std::vector<Pair> pairs(1);
+  const BulkMemory source(std::max(options.source_bytes, options.object_bytes), options.huge_pages);
+  const BulkMemory target(options.object_bytes, options.huge_pages);
+  std::vector<double> latencies;
+  bool ok = ConnectPairs(pairs, options.congestion_control);
+  {
+    std::jthread sender;
+    if (ok) {
+      sender = std::jthread([&] { Serve(pairs[0].sender, source.bytes(), options.object_bytes); });
+    }
+    for (std::uint64_t number = 0; ok && number < count; ++number) {
+      const auto begun = std::chrono::steady_clock::now();
+      ok = SendFully(pairs[0].receiver, reinterpret_cast<const std::byte*>(&number),
+                     sizeof(number)) &&
+           ReceiveFully(pairs[0].receiver, target.bytes().data(), options.object_bytes);
+      const std::chrono::duration<double, std::micro> took =
+          std::chrono::steady_clock::now() - begun;
+      latencies.push_back(took.count());
+    }
+    if (pairs[0].receiver >= 0) close(pairs[0].receiver);
+  }
+  if (pairs[0].sender >= 0) close(pairs[0].sender);
+  if (!ok) latencies.clear();
+  return latencies;
 }
 
 double RawCeiling(const RawCeilingOptions& options) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace kdn::bench {
 
@@ -17,6 +18,7 @@ struct RawCeilingOptions {
   std::size_t source_bytes = std::size_t{64} << 20;  // what the sender walks through
   std::uint32_t depth = 2;                           // objects asked for at a time, per connection
   std::string congestion_control;                    // empty: the system's
+  bool huge_pages = false;  // wishes for them, as the product's own memory does
 };
 
 // Bytes per second over `connections` loopback connections, a sending and a receiving thread each.
@@ -25,5 +27,9 @@ struct RawCeilingOptions {
 
 // The best of 1, 2 and 4 connections, one measurement each.
 [[nodiscard]] double RawCeiling(const RawCeilingOptions& options);
+
+// Microseconds of each of `count` objects over one connection, one asked for after another.
+// Empty, with a line on standard error, if there are no sockets to be had.
+[[nodiscard]] std::vector<double> RawPingPong(const RawCeilingOptions& options, std::size_t count);
 
 }  // namespace kdn::bench
