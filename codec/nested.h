@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
+#include "codec/lean_blocks.h"
 #include "codec/profile.h"
 #include "codec/tile_shape.h"
 
@@ -39,7 +40,7 @@ struct NestedScratch {
   std::vector<std::int8_t> codes;
   std::vector<std::uint8_t> exponents;
   std::vector<ClassQuantiser> classes;
-  std::vector<std::uint16_t> words;
+  std::vector<std::byte> block;
   std::vector<RansBlock> blocks;
   std::vector<StripCoding> codings;
   OwnCodings own;
@@ -80,8 +81,6 @@ class NestedEncoder {
   void AppendStrip(std::size_t strip);
   void AppendExponents(std::size_t strip);
   void AppendLevel(std::size_t strip, std::size_t level);
-  void AppendBlocks(const SymbolCoder& coder, const std::uint8_t* symbols, std::size_t count,
-                    std::size_t level);
 
   const Kernels& kernels_;
   const TileShape& shape_;
@@ -125,9 +124,13 @@ class NestedDecoder {
  private:
   struct LevelView {
     std::vector<const std::byte*> strips;  // where each strip's data begins
-    std::vector<std::uint16_t> words;      // of the blocks, strip by strip, class by class
-    std::vector<std::size_t> first_word;   // index into `words` of each strip
+    std::vector<LeanSize> sizes;           // of the blocks, strip by strip, class by class
+    std::vector<std::size_t> first_size;   // index into `sizes` of each strip
     const std::byte* end = nullptr;
+
+    [[nodiscard]] LeanRun Begin(std::size_t strip) const {
+      return {strips[strip], sizes.data() + first_size[strip]};
+    }
   };
   [[nodiscard]] bool ReadOwn(ByteReader& in);
   [[nodiscard]] bool ReadExponents(ByteReader& in, std::size_t strip);

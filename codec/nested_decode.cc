@@ -79,31 +79,30 @@ bool NestedDecoder::Open(ConstBytes tile) {
   }
   for (std::size_t s = 0; s < shape_.strips(); ++s) {
     if (level == 0 && !ReadExponents(in, s)) return false;
-    view.first_word.push_back(view.words.size());
+    view.first_size.push_back(view.sizes.size());
     for (const ComponentClass& one : codings_[s].profile->classes) {
       if (!BeginsAt(one, level)) continue;
       const BlockCut cut(std::size_t{shape_.tokens} * one.width);
       for (std::size_t b = 0; b < cut.count(); ++b) {
-        view.words.push_back(in.Integer<std::uint16_t>());
-        if (!in.ok() || view.words.back() > cut.Size(b)) return false;
+        view.sizes.push_back(ReadLeanSize(in, cut.Size(b)));
+        if (!in.ok()) return false;
       }
     }
   }
   const std::size_t directory = tile.size() - in.rest().size();
-  in.Zeros(RoundUp(directory, kRunAlignment) - directory);
-  // The sizes of all strips follow from the words; together they are the tile.
-  std::size_t at = RoundUp(directory, kRunAlignment);
+  in.Zeros(RoundUp(directory, kBlockAlignment) - directory);
+  // The sizes of all strips follow from those of blocks; together they are the tile.
+  std::size_t at = RoundUp(directory, kBlockAlignment);
   for (std::size_t s = 0; s < shape_.strips() && in.ok(); ++s) {
     view.strips.push_back(tile.data() + std::min(at, tile.size()));
-    const std::uint16_t* words = view.words.data() + view.first_word[s];
+    const LeanSize* sizes = view.sizes.data() + view.first_size[s];
     for (const ComponentClass& one : codings_[s].profile->classes) {
       if (BeginsAt(one, level)) {
         const BlockCut cut(std::size_t{shape_.tokens} * one.width);
-        for (std::size_t b = 0; b < cut.count(); ++b) at += BlockBytes(*words++);
+        for (std::size_t b = 0; b < cut.count(); ++b) at += (sizes++)->BlockBytes();
       }
       at += PlanesIn(one, level) * PlaneBytes(one, shape_.tokens);
     }
-    at = RoundUp(at, kRunAlignment);
   }
   if (at == 0) {
     in.Zeros(kEmptyTileBytes);
@@ -126,32 +125,21 @@ bool NestedDecoder::DecodeSymbols(std::span<const std::uint8_t> wanted) {
             [](const RansBlock& a, const RansBlock& b) {
               return a.table != b.table ? a.table < b.table : a.symbols < b.symbols;
             });
-  return kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size());
+  return kernels_.lean_decode(scratch_.blocks.data(), scratch_.blocks.size());
 }
 
 void NestedDecoder::AddBlocks(std::size_t strip) {
   for (std::size_t level = 0; level < open_; ++level) {
     const LevelView& view = levels_[level];
-    const std::byte* at = view.strips[strip];
-    const std::uint16_t* words = view.words.data() + view.first_word[strip];
+    LeanRun run = view.Begin(strip);
     std::uint8_t* symbols = scratch_.symbols.data() + strip * shape_.strip_values();
     for (const ComponentClass& one : codings_[strip].profile->classes) {
       const std::size_t count = std::size_t{shape_.tokens} * one.width;
       if (BeginsAt(one, level)) {
-        const BlockCut cut(count);
-        for (std::size_t b = 0; b < cut.count(); ++b, ++words) {
-          scratch_.blocks.push_back({
-              .table = &codings_[strip].coders[one.table].decode,
-              .states = at,
-              .end = at + kRansStateBytes + 2 * std::size_t{*words},
-              .readable_end = view.end,
-              .symbols = symbols + cut.Begin(b),
-              .count = cut.Size(b),
-          });
-          at += BlockBytes(*words);
-        }
+        run.AddBlocks(codings_[strip].coders[one.table].decode, count, view.end, symbols,
+                      scratch_.blocks);
       }
-      at += PlanesIn(one, level) * PlaneBytes(one, shape_.tokens);
+      run.at += PlanesIn(one, level) * PlaneBytes(one, shape_.tokens);
       symbols += count;
     }
   }
@@ -159,12 +147,8 @@ void NestedDecoder::AddBlocks(std::size_t strip) {
 
 void NestedDecoder::FillCodes(std::size_t strip, std::size_t first, std::size_t tokens,
                               std::int8_t* codes) const {
-  std::array<const std::byte*, kLossyLevels> at{};
-  std::array<const std::uint16_t*, kLossyLevels> words{};
-  for (std::size_t l = 0; l < open_; ++l) {
-    at[l] = levels_[l].strips[strip];
-    words[l] = levels_[l].words.data() + levels_[l].first_word[strip];
-  }
+  std::array<LeanRun, kLossyLevels> runs;
+  for (std::size_t l = 0; l < open_; ++l) runs[l] = levels_[l].Begin(strip);
   const std::uint8_t* symbols = scratch_.symbols.data() + strip * shape_.strip_values();
   for (const ComponentClass& one : codings_[strip].profile->classes) {
     const std::size_t count = std::size_t{shape_.tokens} * one.width;
@@ -173,13 +157,10 @@ void NestedDecoder::FillCodes(std::size_t strip, std::size_t first, std::size_t 
     run.symbols = symbols + first * one.width;
     symbols += count;
     for (std::size_t l = one.start; l < open_; ++l) {
-      if (BeginsAt(one, l)) {
-        const BlockCut cut(count);
-        for (std::size_t b = 0; b < cut.count(); ++b) at[l] += BlockBytes(*words[l]++);
-      }
+      if (BeginsAt(one, l)) runs[l].Skip(count);
       for (std::size_t p = 0; p < PlanesIn(one, l); ++p) {
-        run.plane[run.planes++] = at[l] + first * one.width / 8;
-        at[l] += PlaneBytes(one, shape_.tokens);
+        run.plane[run.planes++] = runs[l].at + first * one.width / 8;
+        runs[l].at += PlaneBytes(one, shape_.tokens);
       }
     }
     if (one.start <= level()) {

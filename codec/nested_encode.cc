@@ -123,7 +123,6 @@ NestedEncoder::NestedEncoder(const Kernels& kernels, const TileShape& shape,
   }
   scratch.symbols.resize(2 * shape.strip_values() * (measures_ ? shape.strips() : 1));
   scratch.exponents.assign(shape.strips() * shape.tokens, 0);
-  scratch.words.resize(kBlockSymbolsMax);
   for (std::size_t level = 0; level < kLossyLevels; ++level) {
     scratch.directory[level].clear();
     scratch.data[level].clear();
@@ -184,24 +183,6 @@ void NestedEncoder::AppendExponents(std::size_t strip) {
   }
 }
 
-void NestedEncoder::AppendBlocks(const SymbolCoder& coder, const std::uint8_t* symbols,
-                                 std::size_t count, std::size_t level) {
-  std::vector<std::byte>& data = scratch_.data[level];
-  const BlockCut cut(count);
-  for (std::size_t b = 0; b < cut.count(); ++b) {
-    std::array<std::uint32_t, kRansLanes> states;
-    const std::size_t words = kernels_.rans_encode(
-        coder.encode, symbols + cut.Begin(b), cut.Size(b), scratch_.words.data(), states.data());
-    ByteWriter(scratch_.directory[level]).Integer(static_cast<std::uint16_t>(words));
-    const auto state_bytes = std::as_bytes(std::span(states));
-    data.insert(data.end(), state_bytes.begin(), state_bytes.end());
-    const auto word_bytes =
-        std::as_bytes(std::span(scratch_.words).subspan(cut.Size(b) - words, words));
-    data.insert(data.end(), word_bytes.begin(), word_bytes.end());
-    data.resize(RoundUp(data.size(), kBlockAlignment));
-  }
-}
-
 void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
   const StripCoding& coding = scratch_.codings[strip];
   std::vector<std::byte>& data = scratch_.data[level];
@@ -210,7 +191,10 @@ void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
   const std::uint8_t* rest = symbols + shape_.strip_values();
   for (const ComponentClass& one : coding.profile->classes) {
     const std::size_t count = std::size_t{shape_.tokens} * one.width;
-    if (BeginsAt(one, level)) AppendBlocks(coding.coders[one.table], symbols, count, level);
+    if (BeginsAt(one, level)) {
+      AppendLeanBlocks(kernels_, coding.coders[one.table].encode, {symbols, count}, scratch_.block,
+                       scratch_.directory[level], data);
+    }
     const std::size_t planes = PlanesIn(one, level);
     for (std::size_t p = 0; p < planes; ++p) {
       // Of the bits that fine has, the most significant come first.
@@ -223,7 +207,6 @@ void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
     symbols += count;
     rest += count;
   }
-  data.resize(RoundUp(data.size(), kRunAlignment));
 }
 
 void NestedEncoder::AppendStrip(std::size_t strip) {
@@ -240,7 +223,7 @@ void NestedEncoder::Finish(std::span<std::vector<std::byte>> tiles) {
   for (std::size_t level = 0; level < levels_; ++level) {
     std::vector<std::byte>& directory = scratch_.directory[level];
     const std::vector<std::byte>& data = scratch_.data[level];
-    directory.resize(RoundUp(directory.size(), kRunAlignment));
+    directory.resize(RoundUp(directory.size(), kBlockAlignment));
     tiles[level].insert(tiles[level].end(), directory.begin(), directory.end());
     tiles[level].insert(tiles[level].end(), data.begin(), data.end());
     if (directory.empty() && data.empty()) {

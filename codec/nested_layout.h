@@ -1,9 +1,10 @@
 // Where the pieces of a kNested tile lie; the part that encoder and decoder share.
 //
-//   tile      = directory ‖ zeros to a multiple of 16 ‖ strip 0 ‖ strip 1 ‖ ...
-//   directory = [draft: own codings] for each strip: [draft: exponents] words of each block
-//   strip     = for each class that has begun: [if it begins here: its blocks] its planes, each
-//               with zeros to a multiple of 4, then zeros to a multiple of 16
+//   tile      = directory ‖ strip 0 ‖ strip 1 ‖ ...
+//   directory = [draft: own codings] for each strip: [draft: exponents] size of each block
+//   strip     = for each class that has begun: [if it begins here: its blocks] its planes
+//
+// The directory, each block and each plane have zeros to a multiple of 4.
 //
 // Thread-safety: pure functions.
 #pragma once

@@ -63,8 +63,8 @@ TileEntry EncodeTile(const Kernels& kernels, const TileShape& shape, const TileM
 Status CheckTiles(std::span<const TileBytes> tiles) {
   if (tiles.empty()) return Status(Code::kInvalidArgument, "there is no tile to decode");
   const TileEntry& first = tiles[0].entry;
-  if (first.scheme > TileScheme::kResidual) {
-    return Status(Code::kUnimplemented, "a tile has a scheme of a newer version");
+  if (!IsTileScheme(first.scheme)) {
+    return Status(Code::kUnimplemented, "a tile has a scheme of another version");
   }
   const bool nested = first.scheme == TileScheme::kNested;
   for (std::size_t i = 0; i < tiles.size(); ++i) {
@@ -135,7 +135,7 @@ std::size_t LossyBytesMax(const TileShape& shape) {
   const std::size_t classes = shape.head_size / kClassWidthUnit;
   const std::size_t blocks = classes + shape.strip_values() / kBlockSymbolsMax + 1;
   return 2 * shape.values() +
-         shape.strips() * (2 * kRansStateBytes * blocks + 8 * shape.head_size + 4 * shape.tokens) +
+         shape.strips() * (2 * kLeanHeadBytes * blocks + 8 * shape.head_size + 4 * shape.tokens) +
          kLossyLevels * 256;
 }
 

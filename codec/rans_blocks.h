@@ -39,6 +39,12 @@ class BlockCut {
   std::size_t count_;
 };
 
+// Steps of a lean block that take part in rANS: all but the last ones, which its states end with.
+[[nodiscard]] inline std::size_t LeanSteps(std::size_t symbols) {
+  const std::size_t steps = (symbols + kRansLanes - 1) / kRansLanes;
+  return steps > kLeanEndSteps ? steps - kLeanEndSteps : 0;
+}
+
 [[nodiscard]] inline std::size_t RoundUp(std::size_t value, std::size_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }

@@ -140,10 +140,26 @@ RansModel ReadModel(ByteReader& in, unsigned bits) {
   return model;
 }
 
+namespace {
+
+LeanEnds EndsOf(const RansModel& model) {
+  std::uint32_t ranks = 1;
+  for (std::size_t i = 0; i < model.count; ++i) {
+    const int off = int{model.symbol[i]} - static_cast<int>(kLeanMiddle);
+    ranks = std::max(ranks, static_cast<std::uint32_t>(off >= 0 ? 2 * off : -2 * off - 1) + 1);
+  }
+  ranks = std::min<std::uint32_t>(ranks, kRansSymbolsMax);  // there are no more in lean blocks
+  const std::uint32_t count = ranks * ranks * ranks * ranks;
+  return {.count = count, .bits = static_cast<unsigned>(std::bit_width(count - 1))};
+}
+
+}  // namespace
+
 void FillDecodeTable(const RansModel& model, RansTable& table) {
   std::fill(std::begin(table.frequency), std::end(table.frequency), std::uint8_t{0});
   std::fill(std::begin(table.cumulative), std::end(table.cumulative), std::uint8_t{0});
   std::fill(std::begin(table.symbol), std::end(table.symbol), std::uint8_t{0});
+  table.ends = EndsOf(model);
   std::uint32_t slot = 0;
   for (std::uint32_t i = 0; i < model.count; ++i) {
     const std::uint32_t frequency = model.frequency[i];
@@ -205,6 +221,7 @@ void FillEncodeTable(const RansModel& model, RansEncodeTable& table) {
     cumulative += frequency;
   }
   FillCompactTable(model, table);
+  table.ends = EndsOf(model);
 }
 
 }  // namespace kdn::codec

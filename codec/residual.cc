@@ -17,30 +17,9 @@ ResidualEncoder::ResidualEncoder(const Kernels& kernels, const TileShape& shape,
   scratch.directory.clear();
   scratch.data.clear();
   scratch.symbols.resize(shape.strip_values());
-  scratch.words.resize(kBlockSymbolsMax);
   scratch.spreads.resize(shape.head_size);
   scratch.bits.resize(shape.strip_bytes() + kWriteAhead);
   scratch.escapes.resize(shape.strip_bytes());
-}
-
-void ResidualEncoder::AppendBlocks(const RansModel& model) {
-  std::vector<std::byte>& data = scratch_.data;
-  RansEncodeTable table;
-  FillEncodeTable(model, table);
-  const BlockCut cut(shape_.strip_values());
-  for (std::size_t b = 0; b < cut.count(); ++b) {
-    std::array<std::uint32_t, kRansLanes> states;
-    const std::size_t words =
-        kernels_.rans_encode(table, scratch_.symbols.data() + cut.Begin(b), cut.Size(b),
-                             scratch_.words.data(), states.data());
-    ByteWriter(scratch_.directory).Integer(static_cast<std::uint16_t>(words));
-    const auto state_bytes = std::as_bytes(std::span(states));
-    data.insert(data.end(), state_bytes.begin(), state_bytes.end());
-    const auto word_bytes =
-        std::as_bytes(std::span(scratch_.words).subspan(cut.Size(b) - words, words));
-    data.insert(data.end(), word_bytes.begin(), word_bytes.end());
-    data.resize(RoundUp(data.size(), kBlockAlignment));
-  }
 }
 
 void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
@@ -63,17 +42,20 @@ void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
   const std::size_t at = scratch_.directory.size();
   scratch_.directory.resize(at + model.SizeBytes());
   WriteModel(model, scratch_.directory.data() + at);
-  AppendBlocks(model);
+  RansEncodeTable table;
+  FillEncodeTable(model, table);
+  AppendLeanBlocks(kernels_, table, scratch_.symbols, scratch_.block, scratch_.directory,
+                   scratch_.data);
   directory.Integer(static_cast<std::uint32_t>(out.bits_bytes));
   directory.Integer(static_cast<std::uint32_t>(out.escapes_bytes));
   std::vector<std::byte>& data = scratch_.data;
   data.insert(data.end(), out.bits, out.bits + out.bits_bytes);
   data.insert(data.end(), out.escapes, out.escapes + out.escapes_bytes);
-  data.resize(RoundUp(data.size(), kRunAlignment));
+  data.resize(RoundUp(data.size(), kBlockAlignment));
 }
 
 void ResidualEncoder::Finish(std::vector<std::byte>& tile) {
-  scratch_.directory.resize(RoundUp(scratch_.directory.size(), kRunAlignment));
+  scratch_.directory.resize(RoundUp(scratch_.directory.size(), kBlockAlignment));
   tile.insert(tile.end(), scratch_.directory.begin(), scratch_.directory.end());
   tile.insert(tile.end(), scratch_.data.begin(), scratch_.data.end());
 }
@@ -90,8 +72,7 @@ bool ResidualDecoder::Open(ConstBytes tile) {
     if (!in.ok()) return false;
     FillDecodeTable(model, strip.table);
     for (std::size_t b = 0; b < cut.count(); ++b) {
-      strip.words.push_back(in.Integer<std::uint16_t>());
-      if (strip.words.back() > cut.Size(b)) return false;
+      strip.sizes.push_back(ReadLeanSize(in, cut.Size(b)));
     }
     const std::size_t bits = in.Integer<std::uint32_t>();
     const std::size_t escapes = in.Integer<std::uint32_t>();
@@ -99,16 +80,16 @@ bool ResidualDecoder::Open(ConstBytes tile) {
     sizes.push_back({bits, escapes});
   }
   const std::size_t directory = tile.size() - in.rest().size();
-  in.Zeros(RoundUp(directory, kRunAlignment) - directory);
+  in.Zeros(RoundUp(directory, kBlockAlignment) - directory);
   for (std::size_t s = 0; s < shape_.strips() && in.ok(); ++s) {
     StripView& strip = strips_[s];
     strip.blocks = in.rest().data();
     std::size_t taken = 0;
-    for (const std::uint16_t words : strip.words) taken += in.Bytes(BlockBytes(words)).size();
+    for (const LeanSize& size : strip.sizes) taken += in.Bytes(size.BlockBytes()).size();
     strip.bits = in.Bytes(sizes[s][0]);
     strip.escapes = in.Bytes(sizes[s][1]);
     taken += sizes[s][0] + sizes[s][1];
-    in.Zeros(RoundUp(taken, kRunAlignment) - taken);
+    in.Zeros(RoundUp(taken, kBlockAlignment) - taken);
   }
   end_ = tile.data() + tile.size();
   return in.AtEnd();
@@ -118,19 +99,9 @@ bool ResidualDecoder::DecodeStrip(std::size_t strip, MutableBytes values) {
   const StripView& view = strips_[strip];
   scratch_.symbols.resize(shape_.strip_values());
   scratch_.blocks.clear();
-  const BlockCut cut(shape_.strip_values());
-  const std::byte* at = view.blocks;
-  for (std::size_t b = 0; b < cut.count(); ++b) {
-    const std::size_t words = view.words[b];
-    scratch_.blocks.push_back({.table = &view.table,
-                               .states = at,
-                               .end = at + kRansStateBytes + 2 * words,
-                               .readable_end = end_,
-                               .symbols = scratch_.symbols.data() + cut.Begin(b),
-                               .count = cut.Size(b)});
-    at += BlockBytes(words);
-  }
-  if (!kernels_.rans_decode(scratch_.blocks.data(), scratch_.blocks.size())) return false;
+  LeanRun run{view.blocks, view.sizes.data()};
+  run.AddBlocks(view.table, shape_.strip_values(), end_, scratch_.symbols.data(), scratch_.blocks);
+  if (!kernels_.lean_decode(scratch_.blocks.data(), scratch_.blocks.size())) return false;
   const Correction correction{.channels = shape_.head_size,
                               .tokens = shape_.tokens,
                               .spreads = reinterpret_cast<const std::int8_t*>(view.spreads.data()),

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "codec/kernels/kernels.h"
+#include "codec/lean_blocks.h"
 #include "codec/rans_model.h"
 #include "codec/tile_shape.h"
 
@@ -22,7 +23,7 @@ namespace kdn::codec {
 
 struct ResidualScratch {
   std::vector<std::uint8_t> symbols;
-  std::vector<std::uint16_t> words;
+  std::vector<std::byte> block;
   std::vector<RansBlock> blocks;
   std::vector<std::int8_t> spreads;
   std::vector<std::byte> bits;
@@ -41,8 +42,6 @@ class ResidualEncoder {
   void Finish(std::vector<std::byte>& tile);
 
  private:
-  void AppendBlocks(const RansModel& model);
-
   const Kernels& kernels_;
   const TileShape& shape_;
   ResidualScratch& scratch_;
@@ -64,7 +63,7 @@ class ResidualDecoder {
   struct StripView {
     ConstBytes spreads;  // of each channel, one signed byte
     RansTable table;
-    std::vector<std::uint16_t> words;
+    std::vector<LeanSize> sizes;
     const std::byte* blocks = nullptr;
     ConstBytes bits;
     ConstBytes escapes;

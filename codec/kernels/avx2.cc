@@ -203,15 +203,21 @@ constexpr ExpandTable MakeExpandTable() {
 }
 constexpr ExpandTable kExpand = MakeExpandTable();
 
-constexpr std::size_t kStepReadBytes = 2 * kRansLanes + 16;  // at most, words not taken included
+// Words of 16 bits, or of 8 in lean blocks.
+template <bool kLean>
+constexpr std::size_t kWordBytes = kLean ? 1 : 2;
+// At most, words not taken included.
+template <bool kLean>
+constexpr std::ptrdiff_t kStepReadBytes = kWordBytes<kLean> * (kRansLanes + 8);
 
 // Eight lanes: looks up symbols and frequencies with plain loads (gathers are slower on every CPU
-// measured), advances the states, refills those that fell below 2^16.
-[[gnu::always_inline]] inline __m256i StepEight(__m256i x, const std::uint32_t* slots,
+// measured), advances the states, refills those that fell below `low`.
+template <bool kLean>
+[[gnu::always_inline]] inline __m256i StepEight(__m256i x, const std::uint32_t* slots, __m256i low,
                                                 const std::byte*& next, __m256i* symbols) {
-  const __m256i low = _mm256_and_si256(x, _mm256_set1_epi32(kRansSlots - 1));
   alignas(32) std::uint32_t at[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(at), low);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(at),
+                     _mm256_and_si256(x, _mm256_set1_epi32(kRansSlots - 1)));
   const auto entry = [&](int lane) { return static_cast<int>(slots[at[lane]]); };
   const __m256i entries = _mm256_setr_epi32(entry(0), entry(1), entry(2), entry(3), entry(4),
                                             entry(5), entry(6), entry(7));
@@ -220,49 +226,93 @@ constexpr std::size_t kStepReadBytes = 2 * kRansLanes + 16;  // at most, words n
   const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entries, 8), byte);
   x = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, kRansProbBits)),
                        _mm256_srli_epi32(entries, 16));
-  const __m256i small = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
-  const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(small));
-  const __m256i words =
-      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(next)));
+  // As unsigned numbers: states of damaged blocks may have any bits.
+  const __m256i kept = _mm256_cmpeq_epi32(_mm256_max_epu32(x, low), x);
+  const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(kept)) ^ 0xFF;
+  const auto* at_next = reinterpret_cast<const __m128i*>(next);
+  const __m256i words = kLean ? _mm256_cvtepu8_epi32(_mm_loadl_epi64(at_next))
+                              : _mm256_cvtepu16_epi32(_mm_loadu_si128(at_next));
   const __m256i taken = _mm256_permutevar8x32_epi32(words, Widen32(kExpand.lane[mask]));
-  next += 2 * __builtin_popcount(static_cast<unsigned>(mask));
-  return _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), taken), small);
+  next +=
+      kWordBytes<kLean> * static_cast<unsigned>(__builtin_popcount(static_cast<unsigned>(mask)));
+  const __m256i full = _mm256_or_si256(_mm256_slli_epi32(x, 8 * kWordBytes<kLean>), taken);
+  return _mm256_blendv_epi8(full, x, kept);
 }
 
-bool DecodeBlock(const RansBlock& block) {
-  const auto* states = reinterpret_cast<const std::uint32_t*>(block.states);
-  __m256i a = Load(states);
-  __m256i b = Load(states + 8);
-  __m256i c = Load(states + 16);
-  __m256i d = Load(states + 24);
-  const std::byte* next = block.states + kRansStateBytes;
+// Eight states from the `first` on.
+template <bool kLean>
+[[gnu::always_inline]] inline __m256i LoadStates(const std::byte* states, std::size_t first) {
+  if constexpr (!kLean) return Load(states + 4 * first);
+  const __m256i low =
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(states + 2 * first)));
+  const __m256i high =
+      Widen32(reinterpret_cast<const std::uint8_t*>(states + 2 * kRansLanes + first));
+  return _mm256_or_si256(low, _mm256_slli_epi32(high, 16));
+}
+
+struct States {
+  __m256i a, b, c, d;
+};
+
+// Steps up to `steps`, as far as the memory that may be read is enough for.
+template <bool kLean>
+void RunSteps(const RansBlock& block, std::size_t steps, std::uint32_t bound, States& x,
+              RansCursor& cursor) {
   const std::uint32_t* slots = block.table->slot;
-  std::size_t i = 0;
-  for (; i + kRansLanes <= block.count; i += kRansLanes) {
-    if (block.readable_end - next < static_cast<std::ptrdiff_t>(kStepReadBytes)) break;
+  const __m256i low = _mm256_set1_epi32(static_cast<int>(bound));
+  const std::byte* next = cursor.next;
+  std::size_t i = cursor.done;
+  for (; i < steps * kRansLanes; i += kRansLanes) {
+    if (block.readable_end - next < kStepReadBytes<kLean>) break;
     __m256i sa;
     __m256i sb;
     __m256i sc;
     __m256i sd;
-    a = StepEight(a, slots, next, &sa);
-    b = StepEight(b, slots, next, &sb);
-    c = StepEight(c, slots, next, &sc);
-    d = StepEight(d, slots, next, &sd);
+    x.a = StepEight<kLean>(x.a, slots, low, next, &sa);
+    x.b = StepEight<kLean>(x.b, slots, low, next, &sb);
+    x.c = StepEight<kLean>(x.c, slots, low, next, &sc);
+    x.d = StepEight<kLean>(x.d, slots, low, next, &sd);
     Store(block.symbols + i, Narrow32(sa, sb, sc, sd));
   }
-  RansCursor cursor;
-  Store(cursor.state, a);
-  Store(cursor.state + 8, b);
-  Store(cursor.state + 16, c);
-  Store(cursor.state + 24, d);
   cursor.next = next;
   cursor.done = i;
-  return RansFinish(block, cursor);
+  Store(cursor.state, x.a);
+  Store(cursor.state + 8, x.b);
+  Store(cursor.state + 16, x.c);
+  Store(cursor.state + 24, x.d);
 }
 
-bool RansDecode(const RansBlock* blocks, std::size_t block_count) {
+template <bool kLean>
+bool DecodeBlock(const RansBlock& block) {
+  States x{LoadStates<kLean>(block.states, 0), LoadStates<kLean>(block.states, 8),
+           LoadStates<kLean>(block.states, 16), LoadStates<kLean>(block.states, 24)};
+  RansCursor cursor;
+  cursor.next = block.states + (kLean ? kLeanHeadBytes : kRansStateBytes);
+  cursor.done = 0;
+  cursor.in_tail = false;
+  const std::size_t full = block.count / kRansLanes;
+  if constexpr (!kLean) {
+    RunSteps<false>(block, full, kRansStart, x, cursor);
+    return RansFinish(block, cursor);
+  }
+  // The last steps of a lean block, which may not be full, are not coded.
+  const std::size_t all = full + (block.count % kRansLanes != 0 ? 1 : 0);
+  const std::size_t steps = all > kLeanEndSteps ? all - kLeanEndSteps : 0;
+  const std::size_t renewing = steps > block.tail ? steps - block.tail : 0;
+  RunSteps<true>(block, renewing, kLeanLow, x, cursor);
+  // What is left to be done without enough to read is LeanFinish()'s.
+  if (cursor.done < renewing * kRansLanes) return LeanFinish(block, cursor);
+  const bool good = LeanEnterTail(block, cursor);
+  x = {Load(cursor.state), Load(cursor.state + 8), Load(cursor.state + 16),
+       Load(cursor.state + 24)};
+  RunSteps<true>(block, steps, 0, x, cursor);
+  return LeanFinish(block, cursor) && good;
+}
+
+template <bool kLean>
+bool DecodeBlocks(const RansBlock* blocks, std::size_t block_count) {
   bool good = true;
-  for (std::size_t b = 0; b < block_count; ++b) good = DecodeBlock(blocks[b]) && good;
+  for (std::size_t b = 0; b < block_count; ++b) good = DecodeBlock<kLean>(blocks[b]) && good;
   return good;
 }
 
@@ -277,7 +327,9 @@ constinit const Kernels kAvx2Kernels{
     .pack = Pack,
     .unpack = Unpack,
     .rans_encode = RansEncode,
-    .rans_decode = RansDecode,
+    .rans_decode = DecodeBlocks<false>,
+    .lean_encode = LeanEncode,
+    .lean_decode = DecodeBlocks<true>,
     .class_codes = avx2::ClassCodesWide,
     .synthesise = {avx2::SynthesiseBf16, avx2::SynthesiseFp16, avx2::SynthesiseFp32,
                    avx2::SynthesiseFp8E4M3, avx2::SynthesiseFp8E5M2},

@@ -169,6 +169,8 @@ constinit const Kernels kAvx512Kernels{
     .unpack = Unpack,
     .rans_encode = avx512::RansEncodeWide,
     .rans_decode = avx512::RansDecode,
+    .lean_encode = avx512::LeanEncodeWide,
+    .lean_decode = avx512::LeanDecode,
     .class_codes = avx512::ClassCodesWide,
     .synthesise = {avx512::SynthesiseBf16, avx512::SynthesiseFp16, avx512::SynthesiseFp32,
                    avx512::SynthesiseFp8E4M3, avx512::SynthesiseFp8E5M2},

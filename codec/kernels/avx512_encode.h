@@ -12,6 +12,9 @@ namespace kdn::codec::avx512 {
 std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
                            std::size_t count, std::uint16_t* words, std::uint32_t* states);
 
+std::size_t LeanEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
+                           std::size_t count, std::byte* out, std::uint8_t* tail);
+
 void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
                  std::size_t channels, std::int8_t* spreads);
 void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,

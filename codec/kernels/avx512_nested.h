@@ -9,6 +9,7 @@
 namespace kdn::codec::avx512 {
 
 bool RansDecode(const RansBlock* blocks, std::size_t block_count);
+bool LeanDecode(const RansBlock* blocks, std::size_t block_count);
 void ClassCodesWide(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
                     std::size_t stride);
 void SynthesiseBf16(const Synthesis& synthesis, const CodeRows& codes, std::byte* values,

@@ -39,9 +39,20 @@ struct CompactRegisters {
   __m512i magic[4];
 };
 
-// Puts one symbol on each of 16 lanes that have given up their words. Every byte of `symbols` but
-// the lowest of each lane is 0.
-template <bool kNarrow>
+CompactRegisters LoadCompact(const RansEncodeTable& table) {
+  return {
+      .frequency = Load(table.compact_frequency),
+      .cumulative = Load(table.compact_cumulative),
+      .shift = Load(table.shift),
+      .magic = {Load(table.magic), Load(table.magic + 16), Load(table.magic + 32),
+                Load(table.magic + 48)},
+  };
+}
+
+// Puts one symbol on each of 16 lanes. Those that are `full` give up a word of so many bits before;
+// with words of no bits they should not have been given one. Every byte of `symbols` but the lowest
+// of each lane is 0.
+template <bool kNarrow, unsigned kWordBits>
 [[gnu::always_inline]] inline __m512i Push(const CompactRegisters& table, __m512i x,
                                            __m512i symbols, __mmask16& full) {
   constexpr __mmask64 kLowest = 0x1111111111111111;
@@ -54,12 +65,18 @@ template <bool kNarrow>
     magic = _mm512_mask_mov_epi32(
         magic, above, _mm512_permutex2var_epi32(table.magic[2], symbols, table.magic[3]));
   }
-  full = _mm512_cmpge_epu32_mask(x, _mm512_slli_epi32(frequency, 24));
-  x = _mm512_mask_srli_epi32(x, full, x, 16);
+  constexpr unsigned kStateBits = kWordBits == 8 ? 24 : 32;
+  full = _mm512_cmpge_epu32_mask(x, _mm512_slli_epi32(frequency, kStateBits - kRansProbBits));
+  x = _mm512_mask_srli_epi32(x, full, x, kWordBits);
   const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(x, magic), 31);
   const __m512i odd = _mm512_slli_epi64(
       _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(magic, 32)), 1);
-  const __m512i quotient = _mm512_srlv_epi32(_mm512_mask_mov_epi32(even, 0xAAAA, odd), shift);
+  __m512i quotient = _mm512_srlv_epi32(_mm512_mask_mov_epi32(even, 0xAAAA, odd), shift);
+  if constexpr (kWordBits == 0) {
+    // Of any table: where 32 bits are not enough to divide by, it is one too many at most.
+    const __mmask16 over = _mm512_cmpgt_epu32_mask(_mm512_mullo_epi32(quotient, frequency), x);
+    quotient = _mm512_mask_sub_epi32(quotient, over, quotient, _mm512_set1_epi32(1));
+  }
   const __m512i rest = _mm512_sub_epi32(_mm512_set1_epi32(static_cast<int>(kRansSlots)), frequency);
   return _mm512_add_epi32(_mm512_add_epi32(x, cumulative), _mm512_mullo_epi32(quotient, rest));
 }
@@ -71,13 +88,7 @@ __m512i Widen(const std::uint8_t* from) {
 template <bool kNarrow>
 std::uint16_t* EncodeCompact(const RansEncodeTable& table, const std::uint8_t* symbols,
                              std::size_t count, std::uint16_t* first, std::uint32_t* states) {
-  const CompactRegisters registers{
-      .frequency = Load(table.compact_frequency),
-      .cumulative = Load(table.compact_cumulative),
-      .shift = Load(table.shift),
-      .magic = {Load(table.magic), Load(table.magic + 16), Load(table.magic + 32),
-                Load(table.magic + 48)},
-  };
+  const CompactRegisters registers = LoadCompact(table);
   __m512i low = Load(states);
   __m512i high = Load(states + 16);
   while (count > 0) {
@@ -86,8 +97,8 @@ std::uint16_t* EncodeCompact(const RansEncodeTable& table, const std::uint8_t* s
     __mmask16 full_high = 0;
     const __m512i old_low = low;
     const __m512i old_high = high;
-    low = Push<kNarrow>(registers, low, Widen(symbols + count), full_low);
-    high = Push<kNarrow>(registers, high, Widen(symbols + count + 16), full_high);
+    low = Push<kNarrow, 16>(registers, low, Widen(symbols + count), full_low);
+    high = Push<kNarrow, 16>(registers, high, Widen(symbols + count + 16), full_high);
     PutWords(old_low, old_high, _mm512_kunpackw(full_high, full_low), first);
   }
   Store(states, low);
@@ -146,7 +157,193 @@ std::uint16_t* EncodeAny(const RansEncodeTable& table, const std::uint8_t* symbo
   return first;
 }
 
+// States of all lanes.
+struct Lanes {
+  __m512i low, high;
+};
+struct LaneMask {
+  __mmask16 low, high;
+  [[nodiscard]] bool any() const { return (low | high) != 0; }
+};
+
+Lanes Where(const LaneMask& mask, const Lanes& a, const Lanes& b) {
+  return {_mm512_mask_mov_epi32(b.low, mask.low, a.low),
+          _mm512_mask_mov_epi32(b.high, mask.high, a.high)};
+}
+LaneMask Below(const Lanes& x, std::uint32_t bound) {
+  const __m512i all = _mm512_set1_epi32(static_cast<int>(bound));
+  return {_mm512_cmplt_epu32_mask(x.low, all), _mm512_cmplt_epu32_mask(x.high, all)};
+}
+LaneMask Not(const LaneMask& mask) {
+  return {static_cast<__mmask16>(~mask.low), static_cast<__mmask16>(~mask.high)};
+}
+LaneMask And(const LaneMask& a, const LaneMask& b) {
+  return {static_cast<__mmask16>(a.low & b.low), static_cast<__mmask16>(a.high & b.high)};
+}
+
+template <bool kNarrow>
+class LeanEncoder {
+ public:
+  // Requires: more symbols than lanes end with.
+  LeanEncoder(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count)
+      : table_(table),
+        registers_(LoadCompact(table)),
+        symbols_(symbols),
+        count_(count),
+        steps_((count + kRansLanes - 1) / kRansLanes - kLeanEndSteps) {}
+
+  std::size_t Encode(std::byte* out, std::uint8_t* tail) {
+    Lanes x = Begin();
+    std::byte* const end = out + kLeanHeadBytes + count_;
+    std::byte* first = end;
+    const LaneMask high = Not(Below(x, kLeanHigh));
+    const __mmask32 more = _mm512_kunpackw(high.high, high.low);
+    PutBytes(x, more, first);
+    x = Where(high, {_mm512_srli_epi32(x.low, 8), _mm512_srli_epi32(x.high, 8)}, x);
+    for (std::size_t step = steps_ - tail_; step-- > 0;) {
+      __mmask16 full_low = 0;
+      __mmask16 full_high = 0;
+      const Lanes old = x;
+      const std::uint8_t* at = symbols_ + step * kRansLanes;
+      x.low = Push<kNarrow, 8>(registers_, x.low, Widen(at), full_low);
+      x.high = Push<kNarrow, 8>(registers_, x.high, Widen(at + 16), full_high);
+      PutBytes(old, _mm512_kunpackw(full_high, full_low), first);
+    }
+    first -= kLeanHeadBytes;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm512_cvtepi32_epi16(x.low));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first + 32), _mm512_cvtepi32_epi16(x.high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(first + 64),
+                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x.low, 16)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(first + 80),
+                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x.high, 16)));
+    __builtin_memcpy(first + 3 * kRansLanes, &more, sizeof(more));
+    *tail = static_cast<std::uint8_t>(tail_);
+    return static_cast<std::size_t>(end - first);
+  }
+
+ private:
+  // The lowest bytes of the lanes in `full`, in the order of lanes, in front of `first`.
+  [[gnu::always_inline]] static void PutBytes(const Lanes& x, __mmask32 full, std::byte*& first) {
+    const __m512i lowest =
+        _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0x7C787470, 0x6C686460, 0x5C585450, 0x4C484440,
+                         0x3C383430, 0x2C282420, 0x1C181410, 0x0C080400);
+    const __m256i bytes = _mm512_castsi512_si256(_mm512_permutex2var_epi8(x.low, lowest, x.high));
+    const unsigned taken = static_cast<unsigned>(__builtin_popcount(full));
+    first -= taken;
+    _mm256_mask_storeu_epi8(first, static_cast<__mmask32>((std::uint64_t{1} << taken) - 1),
+                            _mm256_maskz_compress_epi8(full, bytes));
+  }
+
+  // What is coded `t` steps before the tail's end; `full`: which lanes have no room for it.
+  [[gnu::always_inline]] Lanes PushFree(const Lanes& x, std::size_t t, LaneMask& full) const {
+    const std::uint8_t* at = symbols_ + (steps_ - 1 - t) * kRansLanes;
+    return {Push<kNarrow, 0>(registers_, x.low, Widen(at), full.low),
+            Push<kNarrow, 0>(registers_, x.high, Widen(at + 16), full.high)};
+  }
+  // The whole tail; false if a lane of `these` has no room for it.
+  [[nodiscard]] bool Run(Lanes& x, const LaneMask& these) const {
+    LaneMask full{};
+    for (std::size_t t = 0; t < tail_; ++t) {
+      x = PushFree(x, t, full);
+      if (And(full, these).any()) return false;
+    }
+    return true;
+  }
+
+  static __m512i Pair(__m512i a, __m512i b) {
+    const __m512i larger = _mm512_max_epu32(a, b);
+    const __m512i rest =
+        _mm512_mask_mov_epi32(_mm512_add_epi32(larger, b), _mm512_cmplt_epu32_mask(a, b), a);
+    return _mm512_add_epi32(_mm512_mullo_epi32(larger, larger), rest);
+  }
+  static __m512i Rank(const std::uint8_t* symbols) {
+    const __m512i off = _mm512_sub_epi32(Widen(symbols), _mm512_set1_epi32(int{kLeanMiddle}));
+    return _mm512_xor_si512(_mm512_slli_epi32(off, 1), _mm512_srai_epi32(off, 31));
+  }
+  static __m512i End(const std::uint8_t* last) {
+    return Pair(Pair(Rank(last + 3 * kRansLanes), Rank(last + 2 * kRansLanes)),
+                Pair(Rank(last + kRansLanes), Rank(last)));
+  }
+  [[nodiscard]] Lanes Ends() const {
+    std::uint8_t last[kLeanEndSteps * kRansLanes];
+    for (std::uint8_t& symbol : last) symbol = kLeanMiddle;
+    __builtin_memcpy(last, symbols_ + steps_ * kRansLanes, count_ - steps_ * kRansLanes);
+    const __m512i mirror = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return {_mm512_permutexvar_epi32(mirror, End(last + 16)),
+            _mm512_permutexvar_epi32(mirror, End(last))};
+  }
+
+  // LeanStarts().
+  [[nodiscard]] Lanes Begin() {
+    const Lanes ends = Ends();
+    Lanes x = ends;
+    const std::size_t most = steps_ < kLeanTailMax ? steps_ : kLeanTailMax;
+    for (tail_ = 0; tail_ < most; ++tail_) {
+      LaneMask full{};
+      const Lanes next = PushFree(x, tail_, full);
+      if (full.any()) break;
+      x = next;
+    }
+    const LaneMask slow = Below(x, kLeanLow);
+    if (tail_ == steps_ || !slow.any()) return x;
+    Lanes raised = ends;
+    if (!Raise(slow, raised)) return BeginSlowly();
+    return Where(slow, raised, x);
+  }
+  // Of the slow lanes: the states behind the tail from starts that are high enough; false if they
+  // do not fit.
+  [[nodiscard]] bool Raise(const LaneMask& slow, Lanes& x) const {
+    const Lanes ends = x;
+    const __m512i one = _mm512_sll_epi32(_mm512_set1_epi32(1),
+                                         _mm_cvtsi32_si128(static_cast<int>(table_.ends.bits)));
+    x = {_mm512_add_epi32(ends.low, one), _mm512_add_epi32(ends.high, one)};
+    if (!Run(x, slow)) return false;
+    LaneMask still = And(slow, Below(x, kLeanLow));
+    // 17 less the width of a state that is below 2^16.
+    const auto missing = [](__m512i state) {
+      const __m512i exponent =
+          _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepi32_ps(state)), 23);
+      return _mm512_sub_epi32(_mm512_set1_epi32(17 + 126), exponent);
+    };
+    Lanes above{missing(x.low), missing(x.high)};
+    while (still.any()) {
+      const __m512i most = _mm512_set1_epi32(31 - static_cast<int>(table_.ends.bits));
+      const LaneMask wide{_mm512_cmpgt_epi32_mask(above.low, most),
+                          _mm512_cmpgt_epi32_mask(above.high, most)};
+      if (And(still, wide).any()) return false;
+      Lanes again{_mm512_add_epi32(ends.low, _mm512_sllv_epi32(one, above.low)),
+                  _mm512_add_epi32(ends.high, _mm512_sllv_epi32(one, above.high))};
+      if (!Run(again, still)) return false;
+      x = Where(still, again, x);
+      still = And(still, Below(x, kLeanLow));
+      above.low = _mm512_add_epi32(above.low, _mm512_set1_epi32(1));
+      above.high = _mm512_add_epi32(above.high, _mm512_set1_epi32(1));
+    }
+    return true;
+  }
+  [[nodiscard]] Lanes BeginSlowly() {
+    std::uint32_t states[kRansLanes];
+    tail_ = LeanStarts(table_, symbols_, count_, states);
+    return {Load(states), Load(states + 16)};
+  }
+
+  const RansEncodeTable& table_;
+  const CompactRegisters registers_;
+  const std::uint8_t* symbols_;
+  std::size_t count_;
+  std::size_t steps_;  // without those that the states end with
+  std::size_t tail_ = 0;
+};
+
 }  // namespace
+
+std::size_t LeanEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
+                           std::size_t count, std::byte* out, std::uint8_t* tail) {
+  if (count <= kLeanEndSteps * kRansLanes) return LeanEncode(table, symbols, count, out, tail);
+  // Symbols below 64 lie close enough together, and states of 24 bits are divided by any frequency.
+  if (table.is_narrow) return LeanEncoder<true>(table, symbols, count).Encode(out, tail);
+  return LeanEncoder<false>(table, symbols, count).Encode(out, tail);
+}
 
 std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
                            std::size_t count, std::uint16_t* words, std::uint32_t* states) {

@@ -26,6 +26,28 @@ inline constexpr std::size_t kRansSymbolsMax = 64;  // different symbols of one 
 inline constexpr std::uint32_t kRansStart = 1U << 16;
 inline constexpr std::size_t kRansStateBytes = 4 * kRansLanes;
 
+// A lean block (docs/codec.md) spends little on its states. They have 24 bits and take bytes.
+// Before the last steps, its tail, some lanes take one byte more; in the tail none does, and the
+// last four symbols of a lane are what its state ends with. Symbols are below 64.
+inline constexpr std::uint32_t kLeanLow = 1U << 16;   // a state below wants a byte
+inline constexpr std::uint32_t kLeanHigh = 1U << 24;  // states are below this, but for the tail's
+// Components that spread alike lie in the same lanes all along; the ends of lane l are those of the
+// symbols that lie where lane kLeanMirror - l was, so that lanes come to about as many bits.
+inline constexpr std::size_t kLeanMirror = kRansLanes - 1;
+// 16 lower bits of each state, 8 upper ones of each, one bit a lane: which take one byte more.
+inline constexpr std::size_t kLeanHeadBytes = 3 * kRansLanes + kRansLanes / 8;
+inline constexpr std::size_t kLeanTailMax = 255;
+inline constexpr std::size_t kLeanEndSteps = 4;
+
+// Four symbols as one number: each has a rank, by its distance from the middle; two ranks are a
+// pair, two pairs the number. Pairs are counted in the order of the larger part: (a, b), a being
+// nearer to the end, is number max(a, b)^2 + (a < b ? a : max(a, b) + b).
+inline constexpr unsigned kLeanMiddle = 32;
+struct LeanEnds {
+  std::uint32_t count = 1;  // of numbers that a table's symbols make: a fourth power
+  std::uint32_t bits = 0;   // 2^bits is the first power of two not below that
+};
+
 // What decoding needs of one table, in the shapes that the instruction sets like. Symbols are
 // numbered densely in ascending order; `index` is that number.
 struct RansTable {
@@ -34,6 +56,7 @@ struct RansTable {
   alignas(64) std::uint8_t cumulative[kRansSymbolsMax];  // sum of the frequencies before
   alignas(64) std::uint8_t symbol[kRansSymbolsMax];
   std::uint32_t slot[kRansSlots];  // symbol | frequency << 8 | (slot - cumulative) << 16
+  LeanEnds ends;                   // of lean blocks
 };
 
 // What encoding needs of one table. Entries of symbols that do not occur are not to be read.
@@ -52,16 +75,19 @@ struct RansEncodeTable {
   alignas(64) std::uint8_t compact_cumulative[kRansSymbolsMax];
   alignas(64) std::uint8_t shift[kRansSymbolsMax];
   alignas(64) std::uint32_t magic[kRansSymbolsMax];
+  LeanEnds ends;  // of lean blocks
 };
 
-// One block: 32 states of 4 bytes at `states`, then 16-bit words up to `end`; little-endian.
+// One block: 32 states of 4 bytes at `states`, then 16-bit words up to `end`; little-endian. A lean
+// block: kLeanHeadBytes at `states`, then bytes.
 struct RansBlock {
   const RansTable* table = nullptr;
   const std::byte* states = nullptr;
-  const std::byte* end = nullptr;           // of the words; at least kRansStateBytes after states
+  const std::byte* end = nullptr;           // of the words; behind the states at least
   const std::byte* readable_end = nullptr;  // memory may be read, not used, up to here; >= end
   std::uint8_t* symbols = nullptr;          // out: `count` of them
   std::size_t count = 0;
+  std::size_t tail = 0;  // of a lean block: at most kLeanTailMax
 };
 
 // Components of one class: coded alike, `width` of them a token.
@@ -168,6 +194,16 @@ struct Kernels {
   // follow one another are fastest.
   bool (*rans_decode)(const RansBlock* blocks, std::size_t block_count);
 
+  // Codes one lean block, which ends at out + kLeanHeadBytes + count and begins at that less the
+  // result. Requires: `out` holds so much; count > 0; every symbol is in the table and below 64.
+  std::size_t (*lean_encode)(const RansEncodeTable& table, const std::uint8_t* symbols,
+                             std::size_t count, std::byte* out, std::uint8_t* tail);
+
+  // Decodes lean blocks, as rans_decode does its own. Each state must end as an encoder begins: as
+  // four ranks that the table's symbols have, and above them no bit or one. Requires: tables of
+  // symbols below 64, count > 0.
+  bool (*lean_decode)(const RansBlock* blocks, std::size_t block_count);
+
   // Writes the codes of one class: token t's at out + t · stride.
   void (*class_codes)(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
                       std::size_t stride);
@@ -202,6 +238,7 @@ struct RansCursor {
   std::uint32_t state[kRansLanes];
   const std::byte* next;  // the first unused word; may be behind the block's end
   std::size_t done;
+  bool in_tail;  // of a lean block: lanes have taken their additional bytes
 };
 
 // Scalar code that other tables may use; compiled without machine flags.
@@ -209,5 +246,16 @@ struct RansCursor {
 bool RansFinish(const RansBlock& block, RansCursor& cursor);
 std::size_t RansEncode(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count,
                        std::uint16_t* words, std::uint32_t* states);
+
+// The same of lean blocks.
+bool LeanDecode(const RansBlock* blocks, std::size_t block_count);
+bool LeanFinish(const RansBlock& block, RansCursor& cursor);
+// Takes the lanes' additional bytes; no more than there are. False if there are too few.
+bool LeanEnterTail(const RansBlock& block, RansCursor& cursor);
+std::size_t LeanEncode(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count,
+                       std::byte* out, std::uint8_t* tail);
+// The states of an encoder behind the tail: fills `states`, and returns how long that is.
+std::size_t LeanStarts(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count,
+                       std::uint32_t* states);
 
 }  // namespace kdn::codec

@@ -21,6 +21,7 @@ bool RansDecode(const RansBlock* blocks, std::size_t block_count) {
     std::memcpy(cursor.state, blocks[b].states, kRansStateBytes);
     cursor.next = blocks[b].states + kRansStateBytes;
     cursor.done = 0;
+    cursor.in_tail = false;
     good = RansFinish(blocks[b], cursor) && good;
   }
   return good;
@@ -84,6 +85,8 @@ constinit const Kernels kScalarKernels{
     .unpack = UnpackOneByOne,
     .rans_encode = RansEncode,
     .rans_decode = RansDecode,
+    .lean_encode = LeanEncode,
+    .lean_decode = LeanDecode,
     .class_codes = CodesOneByOne,
     .synthesise = {SynthesiseOneByOne<Bf16Number>, SynthesiseOneByOne<Fp16Number>,
                    SynthesiseOneByOne<Fp32Number>, SynthesiseOneByOne<Fp8E4M3Number>,

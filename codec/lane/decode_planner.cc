@@ -73,7 +73,7 @@ Status CheckTiles(std::span<const LaunchTile> tiles) {
     if (tiles.size() > kLevelCount || entry.at != at) {
       return Refuse(Code::kInvalidArgument, "the tiles are not those of one place, draft first");
     }
-    if (entry.scheme > TileScheme::kBytePlanes && entry.scheme != TileScheme::kNested) {
+    if (!IsTileScheme(entry.scheme) || entry.scheme == TileScheme::kResidual) {
       return Refuse(Code::kUnimplemented, "a launch does not decode tiles of this scheme");
     }
     const bool raw_on_top = at.level == Level::kExact && entry.scheme == TileScheme::kRaw;
@@ -306,7 +306,9 @@ void DecodePlanner::AddTables(const PlaceWork& work, std::vector<std::uint32_t>&
   for (const RansModel& model : work.planes->models()) {
     RansTable decode;
     FillDecodeTable(model, decode);
-    tables.push_back(Append(decode.slot, sizeof(decode.slot)));
+    LaneTable table{};
+    std::copy(std::begin(decode.slot), std::end(decode.slot), table.slot);
+    tables.push_back(Append(&table, sizeof(table)));
   }
 }
 

@@ -21,14 +21,18 @@ inline constexpr unsigned kWarpLanes = 32;
 inline constexpr unsigned kTeamWarpsMax = 4;
 inline constexpr std::uint32_t kNoOffset = ~std::uint32_t{0};
 
-// Per slot: the byte that its symbol stands for | frequency << 8 | (slot - cumulative) << 16.
-struct LaneTable {
+// Per slot: the byte that its symbol stands for | frequency << 8 | (slot - cumulative) << 16. The
+// rest is of lean blocks.
+struct alignas(16) LaneTable {
   std::uint32_t slot[kRansSlots];
+  std::uint8_t byte_of_rank[kRansSymbolsMax];
+  LeanEnds ends;
 };
 
 struct LaneBlock {
   const std::byte* states = nullptr;  // a multiple of 4; the words follow
-  std::uint32_t words = 0;            // of 16 bits each
+  std::uint32_t words = 0;            // of 16 bits each; of a nested strip's lean blocks, of 8
+  std::uint32_t tail = 0;             // of lean blocks
   std::uint32_t count = 0;            // symbols
   std::uint32_t first = 0;            // the first one's number in its run
   std::uint32_t run = 0;              // index into the strip's runs
@@ -101,8 +105,8 @@ struct LaneMemory {
   std::uint32_t slab_bytes = 0;   // of each warp, for sums of a matrix; 0: no strip has one
 
   static constexpr std::uint32_t kTableBytes = sizeof(LaneTable);
-  static constexpr std::uint32_t kRingWords = 256;
-  static constexpr std::uint32_t kWarpBytes = kTableBytes + 2 * kRingWords;
+  static constexpr std::uint32_t kRingBytes = 512;
+  static constexpr std::uint32_t kWarpBytes = kTableBytes + kRingBytes;
 
   [[nodiscard]] KDN_HOST_DEVICE std::uint32_t TotalBytes(unsigned warps) const {
     return codes_bytes + 8 * channels + warps * (kWarpBytes + slab_bytes);

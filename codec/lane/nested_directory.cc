@@ -43,15 +43,15 @@ bool NestedDirectory::ReadExponents(ByteReader& in, std::size_t strip) {
   return in.ok();
 }
 
-bool NestedDirectory::ReadWords(ByteReader& in, std::size_t strip) {
+bool NestedDirectory::ReadSizes(ByteReader& in, std::size_t strip) {
   LevelView& view = levels_[open_];
-  view.first_word.push_back(view.words.size());
+  view.first_size.push_back(view.sizes.size());
   for (const ComponentClass& one : codings_[strip].profile->classes) {
     if (!BeginsAt(one, open_)) continue;
     const BlockCut cut(std::size_t{shape_.tokens} * one.width);
     for (std::size_t b = 0; b < cut.count(); ++b) {
-      view.words.push_back(in.Integer<std::uint16_t>());
-      if (!in.ok() || view.words.back() > cut.Size(b)) return false;
+      view.sizes.push_back(ReadLeanSize(in, cut.Size(b)));
+      if (!in.ok()) return false;
     }
   }
   return true;
@@ -59,16 +59,16 @@ bool NestedDirectory::ReadWords(ByteReader& in, std::size_t strip) {
 
 // At the level that is being opened.
 std::size_t NestedDirectory::StripBytes(std::size_t strip) const {
-  const std::uint16_t* words = levels_[open_].words.data() + levels_[open_].first_word[strip];
+  const LeanSize* sizes = levels_[open_].sizes.data() + levels_[open_].first_size[strip];
   std::size_t bytes = 0;
   for (const ComponentClass& one : codings_[strip].profile->classes) {
     if (BeginsAt(one, open_)) {
       const BlockCut cut(std::size_t{shape_.tokens} * one.width);
-      for (std::size_t b = 0; b < cut.count(); ++b) bytes += BlockBytes(*words++);
+      for (std::size_t b = 0; b < cut.count(); ++b) bytes += (sizes++)->BlockBytes();
     }
     bytes += PlanesIn(one, open_) * PlaneBytes(one, shape_.tokens);
   }
-  return RoundUp(bytes, kRunAlignment);
+  return bytes;
 }
 
 bool NestedDirectory::Open(ConstBytes tile, const std::byte* bytes_dev) {
@@ -77,13 +77,13 @@ bool NestedDirectory::Open(ConstBytes tile, const std::byte* bytes_dev) {
   if (open_ == 0 && codings_.empty() && !ReadOwn(in, tile, bytes_dev)) return false;
   for (std::size_t s = 0; s < shape_.strips(); ++s) {
     if (open_ == 0 && !ReadExponents(in, s)) return false;
-    if (!ReadWords(in, s)) return false;
+    if (!ReadSizes(in, s)) return false;
   }
   const std::size_t directory = tile.size() - in.rest().size();
-  in.Zeros(RoundUp(directory, kRunAlignment) - directory);
+  in.Zeros(RoundUp(directory, kBlockAlignment) - directory);
   if (!in.ok()) return false;
-  // The sizes of all strips follow from the words; together they are the tile.
-  std::size_t at = RoundUp(directory, kRunAlignment);
+  // The sizes of all strips follow from those of blocks; together they are the tile.
+  std::size_t at = RoundUp(directory, kBlockAlignment);
   for (std::size_t s = 0; s < shape_.strips(); ++s) {
     levels_[open_].strips.push_back(bytes_dev + at);
     at += StripBytes(s);
@@ -101,9 +101,9 @@ void NestedDirectory::Describe(std::size_t strip, std::vector<LaneRun>& runs,
                                std::vector<LaneBlock>& blocks) const {
   std::array<const std::byte*, kLossyLevels> at{};
   for (std::size_t l = 0; l < open_; ++l) at[l] = levels_[l].strips[strip];
-  std::array<const std::uint16_t*, kLossyLevels> words{};
+  std::array<const LeanSize*, kLossyLevels> sizes{};
   for (std::size_t l = 0; l < open_; ++l) {
-    words[l] = levels_[l].words.data() + levels_[l].first_word[strip];
+    sizes[l] = levels_[l].sizes.data() + levels_[l].first_size[strip];
   }
   std::uint32_t first = 0;
   for (const ComponentClass& one : codings_[strip].profile->classes) {
@@ -119,12 +119,13 @@ void NestedDirectory::Describe(std::size_t strip, std::vector<LaneRun>& runs,
         const BlockCut cut(count);
         for (std::size_t b = 0; b < cut.count(); ++b) {
           blocks.push_back({.states = at[l],
-                            .words = *words[l],
+                            .words = sizes[l]->bytes,
+                            .tail = sizes[l]->tail,
                             .count = static_cast<std::uint32_t>(cut.Size(b)),
                             .first = static_cast<std::uint32_t>(cut.Begin(b)),
                             .run = static_cast<std::uint32_t>(runs.size()),
                             .table = one.table});
-          at[l] += BlockBytes(*words[l]++);
+          at[l] += (sizes[l]++)->BlockBytes();
         }
       }
       for (std::size_t p = 0; p < PlanesIn(one, l); ++p) {

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "codec/lane/launch_plan.h"
+#include "codec/lean_blocks.h"
 #include "codec/nested.h"
 #include "codec/profile.h"
 #include "codec/tile_shape.h"
@@ -48,12 +49,12 @@ class NestedDirectory {
  private:
   struct LevelView {
     std::vector<const std::byte*> strips;  // where each strip's data begins
-    std::vector<std::uint16_t> words;      // of the blocks, strip by strip, class by class
-    std::vector<std::size_t> first_word;   // index into `words` of each strip
+    std::vector<LeanSize> sizes;           // of the blocks, strip by strip, class by class
+    std::vector<std::size_t> first_size;   // index into `sizes` of each strip
   };
   [[nodiscard]] bool ReadOwn(ByteReader& in, ConstBytes tile, const std::byte* bytes_dev);
   [[nodiscard]] bool ReadExponents(ByteReader& in, std::size_t strip);
-  [[nodiscard]] bool ReadWords(ByteReader& in, std::size_t strip);
+  [[nodiscard]] bool ReadSizes(ByteReader& in, std::size_t strip);
   [[nodiscard]] std::size_t StripBytes(std::size_t strip) const;
 
   const TileShape shape_;

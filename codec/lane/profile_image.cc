@@ -18,7 +18,13 @@ std::size_t AppendBytes(const void* data, std::size_t size, std::vector<std::byt
 }  // namespace
 
 LaneTable CodeTable(const SymbolCoder& coder, std::size_t level) {
-  LaneTable table;
+  LaneTable table{};
+  table.ends = coder.decode.ends;
+  for (std::size_t rank = 0; rank < kRansSymbolsMax; ++rank) {
+    const std::size_t off = (rank + 1) / 2;
+    const std::size_t symbol = rank % 2 == 0 ? kLeanMiddle + off : kLeanMiddle - off;
+    table.byte_of_rank[rank] = static_cast<std::uint8_t>(coder.lut[level][symbol]);
+  }
   for (std::size_t s = 0; s < kRansSlots; ++s) {
     const std::uint32_t slot = coder.decode.slot[s];
     const auto code = static_cast<std::uint8_t>(coder.lut[level][slot & 63]);

@@ -43,11 +43,11 @@ struct UnitWork {
     return reinterpret_cast<LaneTable*>(fast + memory.codes_bytes + 8 * memory.channels +
                                         warp * (LaneMemory::kWarpBytes + memory.slab_bytes));
   }
-  [[nodiscard]] KDN_HOST_DEVICE std::uint16_t* RingOf(unsigned warp) const {
-    return reinterpret_cast<std::uint16_t*>(TableOf(warp) + 1);
+  [[nodiscard]] KDN_HOST_DEVICE std::byte* RingOf(unsigned warp) const {
+    return reinterpret_cast<std::byte*>(TableOf(warp) + 1);
   }
   [[nodiscard]] KDN_HOST_DEVICE float* SlabOf(unsigned warp) const {
-    return reinterpret_cast<float*>(RingOf(warp) + LaneMemory::kRingWords);
+    return reinterpret_cast<float*>(RingOf(warp) + LaneMemory::kRingBytes);
   }
   [[nodiscard]] KDN_HOST_DEVICE std::uint32_t WindowValues() const {
     return unit->token_count * strip->head_size;
@@ -201,7 +201,7 @@ KDN_HOST_DEVICE bool DecodeUnitBlocks(const Warp& warp, const UnitWork& work, un
       table_is = block.table;
       warp.Sync();
       warp.Each([&](unsigned lane) {
-        for (unsigned i = lane; i < kRansSlots / 4; i += kWarpLanes) {
+        for (unsigned i = lane; i < sizeof(LaneTable) / sizeof(Quad); i += kWarpLanes) {
           StoreQuad(LoadQuad(tables + table_is + 16 * std::size_t{i}),
                     reinterpret_cast<std::byte*>(&table) + 16 * std::size_t{i});
         }
@@ -212,10 +212,12 @@ KDN_HOST_DEVICE bool DecodeUnitBlocks(const Warp& warp, const UnitWork& work, un
     const LaneRun& run = work.runs[block.run];
     if (nested && run.width != work.strip->head_size) {
       ClassSink<Warp> sink(warp, work, block);
-      good = DecodeRansBlock(warp, block, table, work.RingOf(number), sink) && good;
+      good = DecodeLeanBlock(warp, block, table, work.RingOf(number), sink) && good;
     } else {
       PlaneSink<Warp> sink(warp, work, block, nested ? 0 : run.first);
-      good = DecodeRansBlock(warp, block, table, work.RingOf(number), sink) && good;
+      good = (nested ? DecodeLeanBlock(warp, block, table, work.RingOf(number), sink)
+                     : DecodeRansBlock(warp, block, table, work.RingOf(number), sink)) &&
+             good;
     }
     if (nested) RefineBlock(warp, work, block);
   }

@@ -4,6 +4,7 @@
 //   Lanes<T>       one T a lane; element [lane] may be touched by that lane alone
 //   Each(f)        f(lane) for all lanes; no lane sees what another writes in the same call
 //   Ballot(lanes)  bit l is lane l's element
+//   Mirror(lanes)  lane l gets what lane 31 - l has
 //   Sync()         what lanes have written to memory before is seen by all of them after
 //
 // A .cu file may include this header, so it stays within C++17. Thread-safety: one warp is one
@@ -39,6 +40,13 @@ struct HostWarp {
     for (unsigned lane = 0; lane < kWarpLanes; ++lane) mask |= std::uint32_t{lanes[lane]} << lane;
     return mask;
   }
+  KDN_HOST_DEVICE void Mirror(Lanes<std::uint32_t>& lanes) const {
+    for (unsigned lane = 0; lane < kWarpLanes / 2; ++lane) {
+      const std::uint32_t value = lanes[lane];
+      lanes[lane] = lanes[kWarpLanes - 1 - lane];
+      lanes[kWarpLanes - 1 - lane] = value;
+    }
+  }
   KDN_HOST_DEVICE void Sync() const {}
 };
 
@@ -64,6 +72,11 @@ struct DeviceWarp {
     return __ballot_sync(0xFFFFFFFFU, lanes[0]);
 #else
     return 0;
+#endif
+  }
+  KDN_HOST_DEVICE void Mirror([[maybe_unused]] Lanes<std::uint32_t>& lanes) const {
+#if defined(__CUDA_ARCH__)
+    lanes[0] = __shfl_xor_sync(0xFFFFFFFFU, lanes[0], static_cast<int>(kWarpLanes - 1));
 #endif
   }
   KDN_HOST_DEVICE void Sync() const {

@@ -111,6 +111,17 @@ void EncodeTileEntry(const TileEntry& entry, ByteWriter& out) {
   out.Id(entry.checksum);
 }
 
+bool IsTileScheme(TileScheme scheme) {
+  switch (scheme) {
+    case TileScheme::kRaw:
+    case TileScheme::kBytePlanes:
+    case TileScheme::kNested:
+    case TileScheme::kResidual:
+      return true;
+  }
+  return false;
+}
+
 TileEntry DecodeTileEntry(ByteReader& in) {
   TileEntry entry;
   entry.at.layers.first = in.Integer<std::uint16_t>();
@@ -130,7 +141,7 @@ TileEntry DecodeTileEntry(ByteReader& in) {
   const bool valid =
       at.layers.count > 0 && at.layers.end() <= limits::kLayersMax && at.kv_heads.count > 0 &&
       at.kv_heads.end() <= limits::kKvHeadsMax && at.plane <= Plane::kState &&
-      entry.scheme <= TileScheme::kResidual && at.level <= Level::kExact && entry.size_bytes > 0 &&
+      IsTileScheme(entry.scheme) && at.level <= Level::kExact && entry.size_bytes > 0 &&
       entry.size_bytes <= limits::kTileBytesMax && entry.offset <= limits::kSegmentBytesMax;
   if (!valid) in.Fail();
   return entry;

@@ -29,9 +29,11 @@ inline constexpr std::size_t kIndexTailBytes = Checksum::kSize;
 enum class TileScheme : std::uint8_t {
   kRaw = 0,         // the values as they are, little-endian
   kBytePlanes = 1,  // exact alone: planes of bytes, each raw, constant or rANS-coded
-  kNested = 2,      // a lossy level: bins of components, or what splits a coarser level's bins
-  kResidual = 3,    // exact on top of fine
+  // 2 and 3 were what 4 and 5 are, with other blocks, and never released.
+  kNested = 4,    // a lossy level: bins of components, or what splits a coarser level's bins
+  kResidual = 5,  // exact on top of fine
 };
+[[nodiscard]] bool IsTileScheme(TileScheme scheme);
 
 // What a tile is: the smallest unit that is read and verified alone.
 struct TileCoordinates {

@@ -271,11 +271,12 @@ class Stages {
     CountSymbols(symbols_, histogram);
     RansEncodeTable table;
     FillEncodeTable(ModelOf(histogram), table);
-    std::uint32_t states[kRansLanes];
-    std::vector<std::uint16_t> words(8192);
+    constexpr std::size_t kBlock = 8192;
+    std::vector<std::byte> block(kLeanHeadBytes + kBlock);
+    std::uint8_t tail = 0;
     Line("rANS", [&] {
-      for (std::size_t i = 0; i < kCount; i += words.size()) {
-        (void)kernels.rans_encode(table, symbols_.data() + i, words.size(), words.data(), states);
+      for (std::size_t i = 0; i < kCount; i += kBlock) {
+        (void)kernels.lean_encode(table, symbols_.data() + i, kBlock, block.data(), &tail);
       }
     });
   }

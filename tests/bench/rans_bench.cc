@@ -12,8 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "codec/kernels/select.h"
-#include "codec/rans_blocks.h"
+#include "codec/lean_blocks.h"
 #include "codec/rans_model.h"
 #include "tests/bench/bars.h"
 #include "tests/bench/torchac_coder.h"
@@ -22,7 +23,6 @@ namespace {
 
 using namespace kdn;         // NOLINT: a program of one file
 using namespace kdn::bench;  // NOLINT
-using codec::BlockCut;
 using codec::Kernels;
 using codec::RansBlock;
 
@@ -69,42 +69,27 @@ class Rans {
     codec::FillDecodeTable(model, table_);
     codec::RansEncodeTable encode;
     codec::FillEncodeTable(model, encode);
-    const BlockCut cut(symbols.size());
-    std::vector<std::uint16_t> words(codec::kBlockSymbolsMax);
-    std::vector<std::size_t> begins;
-    std::vector<std::size_t> ends;
+    std::vector<std::byte> room;
+    codec::AppendLeanBlocks(kernels, encode, symbols, room, directory_, coded_);
+    ByteReader in(directory_);
+    std::vector<codec::LeanSize> sizes;
+    const codec::BlockCut cut(symbols.size());
     for (std::size_t b = 0; b < cut.count(); ++b) {
-      std::uint32_t states[codec::kRansLanes];
-      const std::size_t count = kernels.rans_encode(encode, symbols.data() + cut.Begin(b),
-                                                    cut.Size(b), words.data(), states);
-      begins.push_back(coded_.size());
-      Append(std::as_bytes(std::span(states)));
-      Append(std::as_bytes(std::span(words).subspan(cut.Size(b) - count, count)));
-      ends.push_back(coded_.size());
-      coded_.resize(codec::RoundUp(coded_.size(), codec::kBlockAlignment));
+      sizes.push_back(codec::ReadLeanSize(in, cut.Size(b)));
     }
-    for (std::size_t b = 0; b < cut.count(); ++b) {
-      blocks_.push_back({.table = &table_,
-                         .states = coded_.data() + begins[b],
-                         .end = coded_.data() + ends[b],
-                         .readable_end = coded_.data() + coded_.size(),
-                         .symbols = out_.data() + cut.Begin(b),
-                         .count = cut.Size(b)});
-    }
+    codec::LeanRun run{coded_.data(), sizes.data()};
+    run.AddBlocks(table_, symbols.size(), coded_.data() + coded_.size(), out_.data(), blocks_);
   }
   Rans(const Rans&) = delete;
 
-  bool Decode() { return kernels_.rans_decode(blocks_.data(), blocks_.size()); }
-  [[nodiscard]] std::size_t bytes() const { return coded_.size(); }
+  bool Decode() { return kernels_.lean_decode(blocks_.data(), blocks_.size()); }
+  [[nodiscard]] std::size_t bytes() const { return directory_.size() + coded_.size(); }
   [[nodiscard]] std::span<const std::uint8_t> decoded() const { return out_; }
 
  private:
-  void Append(std::span<const std::byte> bytes) {
-    coded_.insert(coded_.end(), bytes.begin(), bytes.end());
-  }
-
   const Kernels& kernels_;
   codec::RansTable table_;
+  std::vector<std::byte> directory_;
   std::vector<std::byte> coded_;
   std::vector<RansBlock> blocks_;
   std::vector<std::uint8_t> out_;
@@ -186,7 +171,9 @@ void CheckDecoded(const char* who, std::span<const std::uint8_t> got,
 
 void Compare(const Kernels& kernels, double deviation, int half, Bars& bars) {
   const std::vector<std::uint8_t> symbols = GaussianSymbols(deviation, half);
-  Rans rans(kernels, symbols);
+  std::vector<std::uint8_t> centred = symbols;  // as levels have them
+  for (std::uint8_t& s : centred) s = static_cast<std::uint8_t>(s + int{codec::kLeanMiddle} - half);
+  Rans rans(kernels, centred);
   Torchac torchac(symbols);
   Zstd zstd(symbols);
   // One after the other, so that whatever else runs disturbs all alike.
@@ -196,7 +183,7 @@ void Compare(const Kernels& kernels, double deviation, int half, Bars& bars) {
     seconds[1] = std::min(seconds[1], CpuSeconds([&] { torchac.Decode(); }));
     seconds[2] = std::min(seconds[2], CpuSeconds([&] { zstd.Decode(); }));
   }
-  CheckDecoded("rANS", rans.decoded(), symbols);
+  CheckDecoded("rANS", rans.decoded(), centred);
   CheckDecoded("torchac", torchac.decoded(), symbols);
   CheckDecoded("zstd", zstd.decoded(), symbols);
   const double ours = kSymbols / seconds[0] / 1e9;

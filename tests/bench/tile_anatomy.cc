@@ -42,7 +42,7 @@ class Dissection {
     TileParts& parts = anatomy_.parts[level];
     if (level == 0 && codings_.empty()) parts.own += ReadOwn(in);
     if (level == 0) Begin();
-    std::vector<std::uint16_t> words;
+    std::vector<codec::LeanSize> sizes;
     for (const StripCoding& coding : codings_) {
       if (level == 0) {
         const auto count = in.Integer<std::uint16_t>();
@@ -53,23 +53,22 @@ class Dissection {
         if (!BeginsAt(one, level)) continue;
         const BlockCut cut(Count(one));
         for (std::size_t b = 0; b < cut.count(); ++b) {
-          words.push_back(in.Integer<std::uint16_t>());
-          parts.directory += 2.0;
+          sizes.push_back(codec::ReadLeanSize(in, cut.Size(b)));
+          parts.directory += 3.0;
         }
       }
     }
     Pad(tile, in, parts);
-    const std::uint16_t* next_words = words.data();
+    const codec::LeanSize* next_size = sizes.data();
     CodedClass* into = anatomy_.classes.data() + first_class_;
     for (const StripCoding& coding : codings_) {
       for (const ComponentClass& one : coding.profile->classes) {
         if (BeginsAt(one, level)) {
-          ReadBlocks(coding.coders[one.table], next_words, in, *into, parts);
+          ReadBlocks(coding.coders[one.table], next_size, in, *into, parts);
         }
         for (std::size_t p = 0; p < PlanesIn(one, level); ++p) ReadPlane(in, *into, parts);
         ++into;
       }
-      Pad(tile, in, parts);
     }
     Expect(in.ok() && in.rest().empty(), "its end");
   }
@@ -108,27 +107,28 @@ class Dissection {
 
   static void Pad(ConstBytes tile, ByteReader& in, TileParts& parts) {
     const std::size_t at = tile.size() - in.rest().size();
-    const std::size_t padding = RoundUp(at, codec::kRunAlignment) - at;
+    const std::size_t padding = RoundUp(at, codec::kBlockAlignment) - at;
     in.Zeros(padding);
     parts.padding += static_cast<double>(padding);
   }
 
-  void ReadBlocks(const codec::SymbolCoder& coder, const std::uint16_t*& words, ByteReader& in,
+  void ReadBlocks(const codec::SymbolCoder& coder, const codec::LeanSize*& size, ByteReader& in,
                   CodedClass& into, TileParts& parts) const {
     const BlockCut cut(into.bins.size());
     std::vector<std::uint8_t> symbols(into.bins.size());
     for (std::size_t b = 0; b < cut.count(); ++b) {
-      const std::size_t coded = codec::kRansStateBytes + 2 * std::size_t{*words};
-      const ConstBytes bytes = in.Bytes(codec::BlockBytes(*words++));
+      const std::size_t coded = codec::kLeanHeadBytes + size->bytes;
+      const ConstBytes bytes = in.Bytes(size->BlockBytes());
       const codec::RansBlock block{.table = &coder.decode,
                                    .states = bytes.data(),
                                    .end = bytes.data() + coded,
                                    .readable_end = bytes.data() + bytes.size(),
                                    .symbols = symbols.data() + cut.Begin(b),
-                                   .count = cut.Size(b)};
-      Expect(in.ok() && codec::kScalarKernels.rans_decode(&block, 1), "a block");
-      parts.states += double{codec::kRansStateBytes};
-      parts.words += static_cast<double>(coded - codec::kRansStateBytes);
+                                   .count = cut.Size(b),
+                                   .tail = (size++)->tail};
+      Expect(in.ok() && codec::kScalarKernels.lean_decode(&block, 1), "a block");
+      parts.states += double{codec::kLeanHeadBytes};
+      parts.words += static_cast<double>(coded - codec::kLeanHeadBytes);
       parts.padding += static_cast<double>(bytes.size() - coded);
     }
     std::ranges::copy(symbols, into.bins.begin());

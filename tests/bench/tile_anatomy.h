@@ -19,7 +19,7 @@ namespace kdn::bench {
 struct TileParts {
   double own = 0.0;        // means, scales and the table that tiles without a profile bring
   double exponents = 0.0;  // of tokens far outside, with their counts
-  double directory = 0.0;  // words of each block
+  double directory = 0.0;  // bytes and tail of each block
   double states = 0.0;
   double words = 0.0;
   double planes = 0.0;

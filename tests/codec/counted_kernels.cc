@@ -7,10 +7,12 @@ namespace {
 
 thread_local KernelWork work;
 
+template <bool kLean>
 bool CountedDecode(const RansBlock* blocks, std::size_t block_count) {
   for (std::size_t b = 0; b < block_count; ++b) work.symbols += blocks[b].count;
   work.blocks += block_count;
-  return kScalarKernels.rans_decode(blocks, block_count);
+  const auto decode = kLean ? kScalarKernels.lean_decode : kScalarKernels.rans_decode;
+  return decode(blocks, block_count);
 }
 
 void CountedCodes(const ClassCodes& codes, std::size_t tokens, std::int8_t* out,
@@ -30,7 +32,8 @@ void CountedSynthesise(const Synthesis& s, const CodeRows& codes, std::byte* val
 Kernels Counted() {
   Kernels kernels = kScalarKernels;
   kernels.name = "counted";
-  kernels.rans_decode = CountedDecode;
+  kernels.rans_decode = CountedDecode<false>;
+  kernels.lean_decode = CountedDecode<true>;
   kernels.class_codes = CountedCodes;
   kernels.synthesise[0] = CountedSynthesise<0>;
   kernels.synthesise[1] = CountedSynthesise<1>;

@@ -11,7 +11,7 @@
 namespace kdn::codec {
 
 struct KernelWork {
-  std::size_t symbols = 0;   // decoded by rans_decode
+  std::size_t symbols = 0;   // decoded by rans_decode and lean_decode
   std::size_t blocks = 0;    // of them
   std::size_t codes = 0;     // written by class_codes
   std::size_t values = 0;    // written by synthesise

@@ -13,8 +13,6 @@
 namespace kdn::codec {
 namespace {
 
-constexpr std::uint32_t kTokens = 11;  // a strip's planes end within a byte of their last row
-
 using Bytes = std::vector<std::byte>;
 
 // One level's segment of a whole object.
@@ -73,11 +71,16 @@ std::vector<GoldenLevelDamage> MakeDamages() {
   const auto change = [](Level level, auto how) {
     return [level, how](Bytes& object) { ChangeTiles(object, level, how); };
   };
-  // Where the words of the first block are said: behind own codings of 32 channels and no
+  // Where the size of the first block is said: behind own codings of 32 channels and no
   // exponents.
-  const auto draft_words = [](MutableBytes segment, std::size_t tiles) {
-    const std::size_t symbols = static_cast<std::size_t>(segment[tiles + 1]);
-    segment[tiles + 2 + symbols + 4 * 32 + 2 + 1] = std::byte{0x40};
+  const auto first_size = [](ConstBytes segment, std::size_t tiles) {
+    return tiles + 2 + static_cast<std::size_t>(segment[tiles + 1]) + 4 * 32 + 2;
+  };
+  const auto draft_words = [first_size](MutableBytes segment, std::size_t tiles) {
+    segment[first_size(segment, tiles) + 1] = std::byte{0x40};
+  };
+  const auto draft_tail = [first_size](MutableBytes segment, std::size_t tiles) {
+    segment[first_size(segment, tiles) + 2] = std::byte{0xFF};
   };
   return {
       {"broken_tile_checksum", [](Bytes& object) { Flip(object.back()); }, Code::kDataLoss, false},
@@ -101,6 +104,7 @@ std::vector<GoldenLevelDamage> MakeDamages() {
        change(Level::kStandard, [](MutableBytes segment, std::size_t) { MoveBorder(segment); }),
        Code::kDataLoss, true},
       {"broken_length_words", change(Level::kDraft, draft_words), Code::kDataLoss, true},
+      {"broken_length_tail", change(Level::kDraft, draft_tail), Code::kDataLoss, true},
       {"broken_own_table",
        change(Level::kDraft,
               [](MutableBytes segment, std::size_t tiles) { Flip(segment[tiles + 3]); }),
@@ -144,6 +148,7 @@ const std::vector<GoldenObject>& GoldenObjects() {
       {.name = "fp8_e4m3", .dtype = DType::kFp8E4M3},
       {.name = "fp8_e5m2", .dtype = DType::kFp8E5M2},
       {.name = "bf16_layers", .layers = 3},
+      {.name = "bf16_long", .tokens = 75},  // states take bytes
       {.name = "latent", .attention = AttentionKind::kLatent},
   };
   return objects;
@@ -166,7 +171,7 @@ ModelSpec SpecOf(const GoldenObject& golden) {
 }
 
 ChunkWorld WorldOf(const GoldenObject& golden) {
-  return ChunkWorld(SpecOf(golden), kTokens);
+  return ChunkWorld(SpecOf(golden), golden.tokens);
 }
 
 Profile LearnGoldenProfile() {

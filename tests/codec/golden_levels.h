@@ -22,6 +22,7 @@ struct GoldenObject {
   AttentionKind attention = AttentionKind::kGrouped;
   bool profile = false;  // kGoldenProfile
   std::uint16_t layers = 1;
+  std::uint32_t tokens = 11;  // a strip's planes end within a byte of their last row
 };
 [[nodiscard]] const std::vector<GoldenObject>& GoldenObjects();
 [[nodiscard]] ModelSpec SpecOf(const GoldenObject& golden);

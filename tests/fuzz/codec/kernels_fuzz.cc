@@ -34,11 +34,12 @@ using Symbols = std::vector<std::uint8_t>;
 using Tables = std::array<const Kernels*, 2>;
 
 // Blocks whose bytes are the input's: nobody's encoder wrote them.
+template <bool kLean>
 void CheckHostileBlocks(kdn::ByteReader in, const Tables& chosen) {
   RansTable tables[2];
   for (RansTable& table : tables) FillDecodeTable(ModelFrom(in), table);
   struct Cut {
-    std::size_t table, begin, words, count;
+    std::size_t table, begin, size, count, tail;
   };
   std::vector<Cut> cuts;
   std::size_t at = 0;
@@ -46,13 +47,12 @@ void CheckHostileBlocks(kdn::ByteReader in, const Tables& chosen) {
     const auto choice = in.Integer<std::uint8_t>();
     const std::size_t words = in.Integer<std::uint8_t>();
     const std::size_t count = 1 + in.Integer<std::uint16_t>() % 400;
-    cuts.push_back({choice % 2U, at, words, count});
-    at += BlockBytes(words);
+    const std::size_t size = kLean ? kLeanHeadBytes + words : kRansStateBytes + 2 * words;
+    cuts.push_back({choice % 2U, at, size, count, choice / 2U});
+    at += RoundUp(size, kBlockAlignment);
   }
   const kdn::ConstBytes bytes = in.rest();
-  while (!cuts.empty() && cuts.back().begin + BlockBytes(cuts.back().words) > bytes.size()) {
-    cuts.pop_back();
-  }
+  while (!cuts.empty() && cuts.back().begin + cuts.back().size > bytes.size()) cuts.pop_back();
   std::vector<Symbols> want;
   bool good = false;
   for (const Kernels* kernels : chosen) {
@@ -63,12 +63,14 @@ void CheckHostileBlocks(kdn::ByteReader in, const Tables& chosen) {
       const std::byte* states = bytes.data() + cuts[b].begin;
       blocks.push_back({.table = &tables[cuts[b].table],
                         .states = states,
-                        .end = states + kRansStateBytes + 2 * cuts[b].words,
+                        .end = states + cuts[b].size,
                         .readable_end = bytes.data() + bytes.size(),
                         .symbols = got[b].data(),
-                        .count = cuts[b].count});
+                        .count = cuts[b].count,
+                        .tail = cuts[b].tail});
     }
-    const bool accepted = kernels->rans_decode(blocks.data(), blocks.size());
+    const auto decode = kLean ? kernels->lean_decode : kernels->rans_decode;
+    const bool accepted = decode(blocks.data(), blocks.size());
     for (std::size_t b = 0; b < got.size(); ++b) {
       for (std::size_t i = 0; i < kGuard; ++i) {
         if (got[b][cuts[b].count + i] != 0xA5) std::abort();
@@ -82,12 +84,32 @@ void CheckHostileBlocks(kdn::ByteReader in, const Tables& chosen) {
   }
 }
 
+// States and what follows them; `tail` is of lean blocks.
+template <bool kLean>
+std::vector<std::byte> EncodeBlock(const Kernels& kernels, const RansEncodeTable& table,
+                                   const Symbols& symbols, std::uint8_t& tail) {
+  const std::size_t count = symbols.size();
+  if constexpr (kLean) {
+    std::vector<std::byte> room(kLeanHeadBytes + count);
+    const std::size_t used = kernels.lean_encode(table, symbols.data(), count, room.data(), &tail);
+    return {room.end() - static_cast<std::ptrdiff_t>(used), room.end()};
+  }
+  std::vector<std::uint16_t> words(count);
+  std::uint32_t states[kRansLanes];
+  const std::size_t used = kernels.rans_encode(table, symbols.data(), count, words.data(), states);
+  std::vector<std::byte> block(kRansStateBytes + 2 * used);
+  std::memcpy(block.data(), states, kRansStateBytes);
+  std::memcpy(block.data() + kRansStateBytes, words.data() + count - used, 2 * used);
+  return block;
+}
+
 // Symbols out of the input through every encoder and every decoder.
+template <bool kLean>
 void CheckCoding(kdn::ByteReader in, const Tables& chosen) {
   const RansModel model = ModelFrom(in);
-  RansTable decode;
+  RansTable table;
   RansEncodeTable encode;
-  FillDecodeTable(model, decode);
+  FillDecodeTable(model, table);
   FillEncodeTable(model, encode);
   Symbols symbols;
   const std::size_t count = 1 + in.Integer<std::uint16_t>() % 600;
@@ -97,24 +119,25 @@ void CheckCoding(kdn::ByteReader in, const Tables& chosen) {
     symbols.push_back(model.symbol[byte % model.count]);
   }
   std::vector<std::byte> want;
+  std::uint8_t want_tail = 0;
   for (const Kernels* kernels : chosen) {
-    std::vector<std::uint16_t> words(count);
-    std::uint32_t states[kRansLanes];
-    const std::size_t used =
-        kernels->rans_encode(encode, symbols.data(), count, words.data(), states);
-    std::vector<std::byte> block(kRansStateBytes + 2 * used);
-    std::memcpy(block.data(), states, kRansStateBytes);
-    std::memcpy(block.data() + kRansStateBytes, words.data() + count - used, 2 * used);
-    if (want.empty()) want = block;
-    if (block != want) std::abort();
+    std::uint8_t tail = 0;
+    const std::vector<std::byte> block = EncodeBlock<kLean>(*kernels, encode, symbols, tail);
+    if (want.empty()) {
+      want = block;
+      want_tail = tail;
+    }
+    if (block != want || tail != want_tail) std::abort();
     Symbols decoded(count);
-    const RansBlock one{.table = &decode,
+    const RansBlock one{.table = &table,
                         .states = want.data(),
                         .end = want.data() + want.size(),
                         .readable_end = want.data() + want.size(),
                         .symbols = decoded.data(),
-                        .count = count};
-    if (!kernels->rans_decode(&one, 1) || decoded != symbols) std::abort();
+                        .count = count,
+                        .tail = tail};
+    const auto decode = kLean ? kernels->lean_decode : kernels->rans_decode;
+    if (!decode(&one, 1) || decoded != symbols) std::abort();
   }
 }
 
@@ -236,19 +259,26 @@ void CheckSynthesis(kdn::ByteReader in, const Tables& chosen) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   kdn::ByteReader in(std::as_bytes(std::span(data, size)));
   const auto choice = in.Integer<std::uint8_t>();
-  const Tables chosen = ChosenKernels(choice / 4);
-  switch (choice % 4) {
+  const Tables chosen = ChosenKernels(choice / 8);
+  switch (choice % 8) {
     case 0:
-      CheckHostileBlocks(in, chosen);
+      CheckHostileBlocks<false>(in, chosen);
       break;
     case 1:
-      CheckCoding(in, chosen);
+      CheckCoding<false>(in, chosen);
       break;
     case 2:
       CheckCodes(in, chosen);
       break;
-    default:
+    case 3:
       CheckSynthesis(in, chosen);
+      break;
+    case 4:
+    case 5:
+      CheckHostileBlocks<true>(in, chosen);
+      break;
+    default:
+      CheckCoding<true>(in, chosen);
   }
   return 0;
 }
