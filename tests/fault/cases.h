@@ -48,6 +48,7 @@ CaseOutcome OneWay(const CaseOptions& options);
 CaseOutcome Blackhole(const CaseOptions& options);
 CaseOutcome SynBlackhole(const CaseOptions& options);
 CaseOutcome ResetStorm(const CaseOptions& options);
+CaseOutcome KillLoopCase(const CaseOptions& options);
 CaseOutcome CoordinatorPartition(const CaseOptions& options);
 
 [[nodiscard]] inline RigOptions RigOf(const CaseOptions& options, RigOptions rig) {

@@ -70,6 +70,7 @@ Result<std::unique_ptr<Rig>> Rig::Make(const RigOptions& options) {
   cluster.dram_mib = TraitsOf(options.size).dram_mib;
   cluster.sync = options.sync;
   cluster.node_settings = options.node_settings;
+  cluster.replicas = options.replicas;
   cluster.places = options.places;
   // A node that came back takes its full share at once.
   cluster.coordinator_settings = {"coordinator.ramp_ms=0"};
@@ -80,9 +81,19 @@ Result<std::unique_ptr<Rig>> Rig::Make(const RigOptions& options) {
   return rig;
 }
 
+Result<std::unique_ptr<Rig>> Rig::Attach(const RigOptions& options) {
+  std::unique_ptr<Rig> rig(new Rig(options));
+  rig->owns_cluster_ = false;
+  auto running = admin::LocalCluster::Attach(options.folder);
+  if (!running) return std::unexpected(running.error());
+  rig->cluster_ = std::make_unique<admin::LocalCluster>(*std::move(running));
+  if (Status status = rig->Reconnect(); !status.ok()) return std::unexpected(status);
+  return rig;
+}
+
 Rig::~Rig() {
   client_.reset();
-  if (cluster_) [[maybe_unused]]
+  if (cluster_ && owns_cluster_) [[maybe_unused]]
     const Status status = cluster_->Stop(std::chrono::seconds(10));
 }
 

@@ -50,7 +50,8 @@ struct RigOptions {
   std::chrono::milliseconds timeout{2000};  // of every call
   std::vector<std::string> node_settings;
   DocumentSize size = DocumentSize::kShort;
-  bool sync = false;                       // nodes acknowledge what survives a power cut
+  bool sync = false;  // nodes acknowledge what survives a power cut
+  std::uint32_t replicas = 2;
   std::vector<admin::DaemonPlace> places;  // of the daemons; empty: loopback
 };
 
@@ -90,6 +91,8 @@ class Rig {
   static constexpr std::uint64_t kFirstShort = 1000;
 
   static Result<std::unique_ptr<Rig>> Make(const RigOptions& options);
+  // A client of the cluster that another process runs in options.folder.
+  static Result<std::unique_ptr<Rig>> Attach(const RigOptions& options);
   ~Rig();
 
   // Stores document `seed` as a named context.
@@ -128,6 +131,7 @@ class Rig {
                              std::uint64_t tokens);
 
   RigOptions options_;
+  bool owns_cluster_ = true;
   test::EngineShape shape_;
   std::unique_ptr<admin::LocalCluster> cluster_;
   std::unique_ptr<client::Client> client_;
