@@ -66,7 +66,7 @@ std::string RunTrial(Wired& wired, const NetFault& fault, int trial, std::size_t
 }
 
 CaseOutcome RunNet(const CaseOptions& options, std::span<const NetFault> faults) {
-  auto wired = Wire(options, std::chrono::milliseconds(1000));
+  auto wired = Wire(options, std::chrono::milliseconds(2000));
   if (!wired) return Unwired(wired.error());
   Seen seen;
   for (int trial = 0; trial < options.trials; ++trial) {

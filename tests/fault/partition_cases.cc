@@ -200,7 +200,7 @@ class Partition {
 }  // namespace
 
 CaseOutcome CoordinatorPartition(const CaseOptions& options) {
-  auto wired = Wire(options, std::chrono::milliseconds(1000));
+  auto wired = Wire(options, std::chrono::milliseconds(2000));
   if (!wired) return Unwired(wired.error());
   Seen seen;
   Milliseconds slowest_fence{};

@@ -11,10 +11,10 @@ Result<Wired> Wire(const CaseOptions& options, std::chrono::milliseconds timeout
   Wired wired;
   KDN_ASSIGN_OR_RETURN(wired.lab, NetLab::Make(kNodes, options.folder));
   if (Status in = wired.lab->EnterClient(); !in.ok()) return std::unexpected(in);
-  KDN_ASSIGN_OR_RETURN(wired.rig, Rig::Make(RigOf(options, {.nodes = kNodes,
-                                                            .timeout = timeout,
-                                                            .size = DocumentSize::kLarge,
-                                                            .places = wired.lab->places()})));
+  KDN_ASSIGN_OR_RETURN(
+      wired.rig,
+      Rig::Make(
+          RigOf(options, {.nodes = kNodes, .timeout = timeout, .places = wired.lab->places()})));
   for (std::uint64_t d = 0; d < kDocuments; ++d) {
     if (!wired.rig->Put(d).ok() || wired.rig->ReplicasOf(d) != 2) {
       return Error(Code::kInternal, "a put failed before any fault");

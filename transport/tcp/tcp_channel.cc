@@ -156,10 +156,11 @@ void TcpChannel::PollSockets() {
 
 void TcpChannel::ExpireCalls(TimePoint now) {
   next_deadline_ = TimePoint::max();
-  const std::span<ClientCall* const> active = calls_.active();
-  // Backwards: ending a call moves the last one into its place.
-  for (std::size_t i = active.size(); i > 0; --i) {
-    ClientCall* call = active[i - 1];
+  // Backwards: ending a call moves the last one into its place. Saying so may find the connection
+  // broken, which ends all of its calls.
+  for (std::size_t i = calls_.active().size(); i > 0; --i) {
+    if (i > calls_.active().size()) continue;
+    ClientCall* call = calls_.active()[i - 1];
     if (call->deadline > now) {
       next_deadline_ = std::min(next_deadline_, call->deadline);
       continue;

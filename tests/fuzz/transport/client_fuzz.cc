@@ -6,6 +6,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -29,6 +30,22 @@ constexpr std::size_t kRoomBytes = 1024;  // of each call: a window, and as much
 constexpr std::size_t kConnections = 2;
 constexpr std::byte kUntouched{0x11};
 constexpr std::byte kSent{0x5A};
+
+// Lets something happen at the next look at it: between what a channel heard from its sockets and
+// what it does about deadlines.
+class AmbushClock final : public kdn::Clock {
+ public:
+  [[nodiscard]] TimePoint Now() const override {
+    if (const auto ambush = std::exchange(ambush_, nullptr)) ambush();
+    return clock_.Now();
+  }
+  void Advance(kdn::Duration by) { clock_.Advance(by); }
+  void AtNextLook(std::function<void()> ambush) { ambush_ = std::move(ambush); }
+
+ private:
+  kdn::test::ManualClock clock_;
+  mutable std::function<void()> ambush_;
+};
 
 class Dialogue {
  public:
@@ -66,7 +83,7 @@ class Dialogue {
   };
 
   void Step() {
-    switch (script_.Byte() % 8) {
+    switch (script_.Byte() % 9) {
       case 0:
         return Submit();
       case 1:
@@ -84,6 +101,12 @@ class Dialogue {
       default:
         theirs_[script_.Byte() % kConnections].Close();
     }
+  }
+
+  void CloseLate() {
+    Fd& theirs = theirs_[script_.Byte() % kConnections];
+    clock_.Advance(script_.Time());
+    clock_.AtNextLook([&theirs] { theirs.Close(); });
   }
 
   MutableBytes WindowOf(std::size_t call) {
@@ -210,7 +233,7 @@ class Dialogue {
   }
 
   Script script_;
-  kdn::test::ManualClock clock_;
+  AmbushClock clock_;
   std::vector<std::byte> memory_;
   RegionTable regions_;
   std::array<Fd, kConnections> theirs_;
