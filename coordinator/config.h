@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/config.h"
+#include "base/request_lines.h"
 #include "base/status.h"
 
 namespace kdn::coordinator {
@@ -31,6 +32,11 @@ struct CoordinatorConfig {
 
   std::string transport = "tcp";
   std::string log_level = "info";
+  std::int64_t slow_request_ms = 1000;
+
+  [[nodiscard]] RequestLines RequestLinesOf() const {
+    return {std::chrono::milliseconds(slow_request_ms), log_level == "debug"};
+  }
 };
 
 // Describes `config`, which outlives the table.

@@ -65,6 +65,8 @@ ConfigTable TableOf(NodeConfig& config) {
                 "how long the next replica may take for a piece");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
                "lines below it are dropped");
+  table.Integer("slow_request_ms", &config.slow_request_ms, 1, 3600000,
+                "requests that take so long get a line at info level; at debug level all do");
   return table;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "base/request_lines.h"
 #include "base/result.h"
 #include "storage/object_store.h"
 
@@ -39,9 +40,13 @@ struct NodeConfig {
   std::int64_t spin_us = 0;
   std::int64_t forward_timeout_ms = 1000;
   std::string log_level = "info";
+  std::int64_t slow_request_ms = 1000;
 
   [[nodiscard]] bool HasDisk() const { return write_mode != "dram_only"; }
   [[nodiscard]] storage::WriteMode WriteModeOf() const;
+  [[nodiscard]] RequestLines RequestLinesOf() const {
+    return {std::chrono::milliseconds(slow_request_ms), log_level == "debug"};
+  }
   // connection_mbit_max in bytes a second.
   [[nodiscard]] std::uint64_t ConnectionBytesMax() const {
     return static_cast<std::uint64_t>(connection_mbit_max) * 125'000;

@@ -65,7 +65,7 @@ void ControlHandler::Obey(const wire::CommitObjectsRequest& request,
   for (std::size_t i = 0; i < request.objects.size(); ++i) {
     const std::uint64_t tag = next_tag_++;
     const storage::ObjectId id = IdOf(request.objects[i].name);
-    commits_.emplace(tag, PendingCommit{call, i, id});
+    commits_.emplace(tag, PendingCommit{call, i, id, request.head.trace, context_.clock.Now()});
     context_.store.Commit(id, request.objects[i].digest, tag);
   }
 }
@@ -73,12 +73,25 @@ void ControlHandler::Obey(const wire::CommitObjectsRequest& request,
 void ControlHandler::OnCommit(const storage::Completion& completion) {
   const auto pending = commits_.extract(completion.tag);
   if (pending.empty()) return;
-  auto& [call, object, id] = pending.mapped();
+  const auto& [call, object, id, trace, began] = pending.mapped();
+  TellCommit(pending.mapped(), completion);
   if (completion.code == Code::kOk) context_.metrics.commits.Add();
   // A commit that is told again, since its answer was late, gets the answer of the first. Otherwise
   // a better object is visible instead of this one.
   const bool told_again = completion.code == Code::kAlreadyExists && Find(id);
   Settle(*call, object, told_again ? Code::kOk : completion.code, completion.on_disk);
+}
+
+void ControlHandler::TellCommit(const PendingCommit& commit,
+                                const storage::Completion& completion) {
+  const Duration took = context_.clock.Now() - commit.began;
+  const auto level = context_.lines.LevelOf(took);
+  if (!level) return;
+  context_.log.Write(*level, completion.on_disk.empty() ? "commit in DRAM" : "disk write",
+                     {{"trace", ToHex(commit.trace)},
+                      {"key", ToHex(commit.id.key)},
+                      TookField(took),
+                      {"code", std::string(CodeName(completion.code))}});
 }
 
 void ControlHandler::Obey(const wire::DropObjectsRequest& request,

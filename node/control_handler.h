@@ -43,7 +43,10 @@ class ControlHandler {
     std::shared_ptr<ControlCall> call;  // shared by the commits of one call
     std::size_t object;
     storage::ObjectId id;
+    TraceId trace;
+    TimePoint began;
   };
+  void TellCommit(const PendingCommit& commit, const storage::Completion& completion);
 
   template <class Request>
   void Handle(std::unique_ptr<transport::Exchange> exchange);

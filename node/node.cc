@@ -153,9 +153,16 @@ void Node::StartRegistrar() {
                                           },
                                       .clock = environment_.clock,
                                       .log = environment_.log}});
+  load_reporter_ = std::make_unique<LoadReporter>(
+      LoadReporterSetup{.coordinator = config_.coordinator,
+                        .credential = v1::CredentialOf(environment_.cluster_secret),
+                        .state = state_,
+                        .registry = environment_.registry,
+                        .clock = environment_.clock});
 }
 
 Node::~Node() {
+  load_reporter_.reset();
   registrar_.reset();
   for (const auto& shard : shards_) shard->Stop();
   epochs_.reset();

@@ -20,6 +20,7 @@
 #include "node/config.h"
 #include "node/epoch_keeper.h"
 #include "node/inventory_outbox.h"
+#include "node/load_reporter.h"
 #include "node/local_state.h"
 #include "node/metrics.h"
 #include "node/registrar.h"
@@ -87,6 +88,7 @@ class Node {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<EpochKeeper> epochs_;  // tells shards: ends before them
   std::unique_ptr<Registrar> registrar_;
+  std::unique_ptr<LoadReporter> load_reporter_;
 };
 
 }  // namespace kdn::node

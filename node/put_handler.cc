@@ -179,6 +179,7 @@ void PutHandler::Forward(std::unique_ptr<PutCall> call) {
     patience = std::min(patience, (call->exchange->deadline() - now) * 3 / 4);
   }
   forward.deadline = now + patience;
+  call->forwarded = now;
   if (call->exchange != nullptr) forwarding_[call->exchange.get()] = call.get();
   forward.done = [this, call = std::move(call)](Code code, ConstBytes response) mutable {
     OnForwarded(std::move(call), code, response);
@@ -192,6 +193,15 @@ void PutHandler::OnForwarded(std::unique_ptr<PutCall> call, Code code, ConstByte
   auto answer = code == Code::kOk ? wire::PutPieceResponse::Decode(response)
                                   : Result<wire::PutPieceResponse>(Error(code));
   if (answer) silent_until_.erase(node);
+  const Duration took = context_.clock.Now() - call->forwarded;
+  if (const auto level = context_.lines.LevelOf(took)) {
+    context_.log.Write(*level, "put piece forwarded",
+                       {{"trace", ToHex(call->request.head.trace)},
+                        {"key", ToHex(call->request.key)},
+                        {"node", std::to_string(static_cast<std::uint32_t>(node))},
+                        TookField(took),
+                        {"code", std::string(CodeName(code))}});
+  }
   if (!answer) {
     if (code == Code::kDeadlineExceeded) {
       silent_until_[node] = context_.clock.Now() + kSilentPause;
@@ -234,7 +244,17 @@ void PutHandler::Finish(PutCall& call, Code code) {
   wire::Buffer response;
   if (code == Code::kOk) call.response.Encode(response);
   call.exchange->Finish(code, response);
-  context_.metrics.put_time.Record(context_.clock.Now() - call.began);
+  const Duration took = context_.clock.Now() - call.began;
+  context_.metrics.put_time.Record(took);
+  if (const auto level = context_.lines.LevelOf(took)) {
+    context_.log.Write(*level, "put piece answered",
+                       {{"trace", ToHex(call.request.head.trace)},
+                        {"key", ToHex(call.request.key)},
+                        {"hop", std::to_string(call.request.hop)},
+                        TookField(took),
+                        {"bytes", std::to_string(call.request.size_bytes)},
+                        {"code", std::string(CodeName(code))}});
+  }
 }
 
 void PutHandler::Refuse(transport::Exchange& exchange, const wire::PutPieceRequest* request,

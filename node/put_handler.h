@@ -39,6 +39,7 @@ class PutHandler {
     std::size_t next_hop = 0;  // of the ticket's nodes: the one being forwarded to
     wire::PutPieceResponse response;
     TimePoint began;
+    TimePoint forwarded;  // to the next hop
   };
 
   // Whether the piece may be stored here.

@@ -131,6 +131,7 @@ void ReadHandler::OnRead(storage::Completion& completion) {
     return;
   }
   auto [call, item] = pending.mapped();
+  TellDiskRead(*call, item, completion);
   if (completion.code != Code::kOk) {
     Fail(*call, item, completion.code);
   } else {
@@ -196,9 +197,38 @@ void ReadHandler::FinishIfDone(ReadCall& call) {
     call.finished = true;
   }
   if (call.finished && call.pieces_open == 0) {
-    context_.metrics.get_time.Record(context_.clock.Now() - call.began);
+    const Duration took = context_.clock.Now() - call.began;
+    context_.metrics.get_time.Record(took);
+    TellAnswered(call, took);
     calls_.erase(call.exchange.get());
   }
+}
+
+void ReadHandler::TellDiskRead(const ReadCall& call, std::uint32_t item,
+                               const storage::Completion& read) {
+  const Duration took = context_.clock.Now() - call.began;
+  const auto level = context_.lines.LevelOf(took);
+  if (!level) return;
+  context_.log.Write(*level, "disk read",
+                     {{"trace", ToHex(call.request.head.trace)},
+                      {"key", ToHex(call.request.items[item].key)},
+                      TookField(took),
+                      {"bytes", std::to_string(read.read ? read.read->size_bytes : 0)},
+                      {"code", std::string(CodeName(read.code))}});
+}
+
+void ReadHandler::TellAnswered(const ReadCall& call, Duration took) {
+  const auto level = context_.lines.LevelOf(took);
+  if (!level) return;
+  std::size_t bytes = 0;
+  for (const auto& item : call.response.items) bytes += item.size_bytes;
+  context_.log.Write(*level, "read answered",
+                     {{"trace", ToHex(call.request.head.trace)},
+                      {"key", ToHex(call.request.items.front().key)},
+                      {"items", std::to_string(call.request.items.size())},
+                      TookField(took),
+                      {"bytes", std::to_string(bytes)},
+                      {"code", std::string(CodeName(call.response.items.front().code))}});
 }
 
 bool ReadHandler::OnMoved(transport::Exchange& exchange, std::uint32_t piece) {

@@ -64,6 +64,8 @@ class ReadHandler {
   void Send(ReadCall& call, std::uint32_t item, const storage::ReadResult& result);
   void Release(Item& item);
   void FinishIfDone(ReadCall& call);  // may destroy it
+  void TellDiskRead(const ReadCall& call, std::uint32_t item, const storage::Completion& read);
+  void TellAnswered(const ReadCall& call, Duration took);
 
   ShardContext& context_;
   std::unordered_map<const transport::Exchange*, std::unique_ptr<ReadCall>> calls_;

@@ -70,7 +70,8 @@ Status Shard::Open() {
                    .clock = setup_.clock,
                    .log = setup_.log,
                    .metrics = setup_.metrics,
-                   .forward_timeout = std::chrono::milliseconds(setup_.config.forward_timeout_ms)});
+                   .forward_timeout = std::chrono::milliseconds(setup_.config.forward_timeout_ms),
+                   .lines = setup_.config.RequestLinesOf()});
   reads_ = std::make_unique<ReadHandler>(*context_);
   puts_ = std::make_unique<PutHandler>(*context_);
   control_ = std::make_unique<ControlHandler>(*context_);

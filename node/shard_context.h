@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/request_lines.h"
 #include "node/cluster_state.h"
 #include "node/epoch_keeper.h"
 #include "node/metrics.h"
@@ -42,6 +43,7 @@ struct ShardContext {
   Log& log;
   NodeMetrics& metrics;
   std::chrono::milliseconds forward_timeout{1000};
+  RequestLines lines;
 
   [[nodiscard]] bool Owns(const ChunkKey& key) const {
     return ShardOfKey(key, shard_count) == shard;

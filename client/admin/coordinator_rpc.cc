@@ -31,6 +31,7 @@ CoordinatorRpc::CoordinatorRpc(std::string endpoint, ConstBytes cluster_secret,
   admin_ = v1::Admin::NewStub(channel);
   contexts_ = v1::Contexts::NewStub(channel);
   directory_ = v1::Directory::NewStub(channel);
+  load_ = v1::Load::NewStub(channel);
 }
 
 Status CoordinatorRpc::StatusOf(const grpc::Status& status) const {
@@ -62,6 +63,15 @@ Result<v1::StatusResponse> CoordinatorRpc::GetStatus() const {
   Bound(context);
   v1::StatusResponse response;
   const Status status = StatusOf(admin_->Status(&context, v1::StatusRequest(), &response));
+  if (!status.ok()) return std::unexpected(status);
+  return response;
+}
+
+Result<v1::OverviewResponse> CoordinatorRpc::Overview() const {
+  grpc::ClientContext context;
+  Bound(context);
+  v1::OverviewResponse response;
+  const Status status = StatusOf(load_->Overview(&context, v1::OverviewRequest(), &response));
   if (!status.ok()) return std::unexpected(status);
   return response;
 }

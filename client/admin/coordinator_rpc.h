@@ -14,6 +14,7 @@
 #include "kdn/v1/admin.grpc.pb.h"
 #include "kdn/v1/contexts.grpc.pb.h"
 #include "kdn/v1/directory.grpc.pb.h"
+#include "kdn/v1/load.grpc.pb.h"
 
 namespace kdn::admin {
 
@@ -25,6 +26,7 @@ class CoordinatorRpc {
 
   [[nodiscard]] Result<v1::StatusResponse> GetStatus() const;
   [[nodiscard]] Result<v1::NodesResponse> Nodes() const;
+  [[nodiscard]] Result<v1::OverviewResponse> Overview() const;
   [[nodiscard]] Result<v1::ListContextsResponse> ListContexts(
       const v1::ListContextsRequest& request) const;
   [[nodiscard]] Result<v1::Context> GetContext(std::uint64_t tenant_id,
@@ -50,6 +52,7 @@ class CoordinatorRpc {
   std::unique_ptr<v1::Admin::Stub> admin_;
   std::unique_ptr<v1::Contexts::Stub> contexts_;
   std::unique_ptr<v1::Directory::Stub> directory_;
+  std::unique_ptr<v1::Load::Stub> load_;
 };
 
 }  // namespace kdn::admin

@@ -12,7 +12,7 @@ namespace {
 // To add a verb, add a row.
 constexpr void (*kVerbs[])(CLI::App&, VerbContext&) = {
     AddStatusVerb, AddNodesVerb, AddContextsVerb, AddWhereVerb,   AddVerifyVerb,
-    AddPutVerb,    AddGetVerb,   AddProfileVerb,  AddClusterVerb,
+    AddPutVerb,    AddGetVerb,   AddProfileVerb,  AddClusterVerb, AddTopVerb,
 };
 
 constexpr const char* kFooter = R"(

@@ -28,7 +28,7 @@ class ClusterTarget {
   // One client's worker; number: from 0.
   [[nodiscard]] std::unique_ptr<Worker> NewWorker(std::uint32_t number);
 
-  // Of all clients' libraries, in the Prometheus text format.
+  // Of the first library, in the Prometheus text format.
   [[nodiscard]] std::string ClientMetrics() const { return clients_.front()->Metrics(); }
   // Bytes of values that were compared with what was stored, and chunks stored on fewer nodes than
   // were wanted.

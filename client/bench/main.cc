@@ -252,6 +252,7 @@ int Run(const Options& options) {
   }
   totals.bytes_verified = (*target)->bytes_verified();
   totals.under_replicated = (*target)->under_replicated();
+  if (options.client_metrics) std::fputs((*target)->ClientMetrics().c_str(), stderr);
   const int code = Print(options, ReportJson(options, totals, tallies));
   return code == 0 && stop ? 130 : code;
 }
@@ -273,6 +274,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
   app.add_flag("--histograms", options.histograms, "json with the buckets, to be merged");
+  app.add_flag("--client-metrics", options.client_metrics,
+               "writes the first library's metrics to standard error at the end");
   app.add_option("--merge", options.merge,
                  "adds up the JSON of runs that went on together, and runs nothing");
   app.set_version_flag("--version", KDN_VERSION);

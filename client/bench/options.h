@@ -55,6 +55,7 @@ struct Options {
 
   std::string output = "table";
   bool histograms = false;
+  bool client_metrics = false;
   std::vector<std::string> merge;
 };
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/random.h"
+#include "base/request_lines.h"
 #include "client/core/io_loop.h"
 #include "client/core/node_health.h"
 #include "client/core/staging.h"
@@ -85,6 +87,16 @@ struct ClientContext {
   // The client's own; set before any operation begins, and stopped before the loop is.
   Profiles* profiles = nullptr;
   std::unique_ptr<IoLoop> loop;  // last: its thread uses all of the above
+
+  // The trace id of an operation that was given none, or the one that it was.
+  [[nodiscard]] TraceId TraceOr(const TraceId& trace) {
+    return trace.IsZero() ? RandomId<TraceId>(random) : trace;
+  }
+  // The level of the line about an operation that took so long; nothing: it gets none.
+  [[nodiscard]] std::optional<LogLevel> LineOf(Duration took) const {
+    if (options.log == nullptr) return std::nullopt;
+    return RequestLines{options.slow_request, options.log_requests}.LevelOf(took);
+  }
 
   // The deadline that a call without one gets.
   [[nodiscard]] TimePoint DeadlineOr(TimePoint deadline) const {

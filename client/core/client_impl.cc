@@ -207,7 +207,7 @@ class ClientImpl final : public Client {
 wire::PutStartRequest ClientImpl::PlanRequest(const Model& model, const StorePlanOptions& options,
                                               StorePlan::State& state) const {
   wire::PutStartRequest request;
-  request.head.trace = options.trace;
+  request.head.trace = state.trace;
   request.model = state.model;
   request.provenance = options.provenance;
   request.part_count = options.part_count;
@@ -294,6 +294,7 @@ Result<StorePlan> ClientImpl::PlanStore(const Model& model, std::span<const Toke
   state.levels = options.levels;
   state.part_count = options.part_count;
   state.context = options.context;
+  state.trace = context_->TraceOr(options.trace);
   std::size_t left = tokens.size();
   for (const ChunkKey& key :
        model.Hasher(secret, options.extras).ChainOf(tokens, chunk_tokens, options.with_partial)) {

@@ -37,7 +37,9 @@ LoadOp::LoadOp(std::shared_ptr<ClientContext> context, const Model& model,
       begun_(context_->clock.Now()),
       deadline_(context_->DeadlineOr(options.deadline)),
       chunk_limit_(state_.chunks.size()),
-      layer_ready_(model.layer_count()) {}
+      layer_ready_(model.layer_count()) {
+  options_.trace = context_->TraceOr(options_.trace);
+}
 
 void LoadOp::Start() {
   context_->loop->Post([self = shared_from_this()] {
@@ -236,7 +238,17 @@ void LoadOp::Finish() {
     if (tokens == 0) result_.provenance = {};
     context_->metrics.loads.Add();
     if (code_ != Code::kOk) context_->metrics.loads_short.Add();
-    context_->metrics.load_seconds.Record(context_->clock.Now() - begun_);
+    const Duration took = context_->clock.Now() - begun_;
+    context_->metrics.load_seconds.Record(took);
+    if (const auto level = context_->LineOf(took)) {
+      context_->log->Write(*level, "load over",
+                           {{"trace", ToHex(options_.trace)},
+                            TookField(took),
+                            {"tokens", std::to_string(result_.tokens_loaded)},
+                            {"bytes", std::to_string(result_.bytes_received)},
+                            {"failovers", std::to_string(result_.replicas_failed_over)},
+                            {"code", std::string(CodeName(result_.code))}});
+    }
   }
   changed_.notify_all();
 }

@@ -140,7 +140,7 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   const Model& model_;
   const LookupResult::State state_;
   const std::unique_ptr<const KvCopy> kv_;
-  const LoadOptions options_;
+  LoadOptions options_;  // with a trace id from its beginning
   const TimePoint begun_;
   const TimePoint deadline_;
   MemoryGate gate_;

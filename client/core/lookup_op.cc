@@ -36,7 +36,9 @@ LookupOp::LookupOp(std::shared_ptr<ClientContext> context, const Model& model,
       chunk_tokens_(model.ChunkTokensOr(context_->options.chunk_tokens)),
       options_(std::move(options)),
       begun_(context_->clock.Now()),
-      deadline_(context_->DeadlineOr(options_.deadline)) {}
+      deadline_(context_->DeadlineOr(options_.deadline)) {
+  options_.trace = context_->TraceOr(options_.trace);
+}
 
 void LookupOp::Start(std::vector<std::vector<ChunkKey>> chains, std::uint64_t token_count) {
   token_count_ = token_count;
@@ -136,7 +138,15 @@ void LookupOp::Finish(LookupResult result) {
     context_->metrics.lookups.Add();
     context_->metrics.lookup_tokens.Add(token_count_);
     context_->metrics.hit_tokens.Add(result.tokens_matched());
-    context_->metrics.lookup_seconds.Record(context_->clock.Now() - begun_);
+    const Duration took = context_->clock.Now() - begun_;
+    context_->metrics.lookup_seconds.Record(took);
+    if (const auto level = context_->LineOf(took)) {
+      context_->log->Write(*level, "lookup over",
+                           {{"trace", ToHex(options_.trace)},
+                            TookField(took),
+                            {"tokens", std::to_string(token_count_)},
+                            {"found", std::to_string(result.tokens_matched())}});
+    }
     result_ = std::move(result);
   }
   changed_.notify_all();

@@ -39,7 +39,7 @@ class LookupOp final : public std::enable_shared_from_this<LookupOp> {
   const std::shared_ptr<ClientContext> context_;
   const ModelFingerprint model_;
   const std::uint32_t chunk_tokens_;
-  const LookupOptions options_;
+  LookupOptions options_;  // with a trace id from its beginning
   const TimePoint begun_;
   const TimePoint deadline_;
   std::uint64_t token_count_ = 0;

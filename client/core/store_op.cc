@@ -27,7 +27,7 @@ StoreOp::StoreOp(std::shared_ptr<ClientContext> context, const Model& model, con
       kv_(std::move(kv)),
       begun_(context_->clock.Now()),
       deadline_(begun_ + kStoreTimeMax),
-      trace_(RandomId<TraceId>(context_->random)) {}
+      trace_(context_->TraceOr(plan_.trace)) {}
 
 void StoreOp::Start() {
   context_->loop->Post([self = shared_from_this()] {
@@ -210,7 +210,17 @@ void StoreOp::Finish() {
   changed_.notify_all();
   context_->metrics.stores.Add();
   context_->metrics.chunks_stored.Add(report_.chunks_stored);
-  context_->metrics.store_seconds.Record(context_->clock.Now() - begun_);
+  const Duration took = context_->clock.Now() - begun_;
+  context_->metrics.store_seconds.Record(took);
+  if (const auto level = context_->LineOf(took)) {
+    context_->log->Write(*level, "store over",
+                         {{"trace", ToHex(trace_)},
+                          TookField(took),
+                          {"chunks", std::to_string(result_.chunks_stored)},
+                          {"failed", std::to_string(result_.chunks_failed)},
+                          {"bytes", std::to_string(result_.bytes_sent)},
+                          {"code", std::string(CodeName(result_.code))}});
+  }
 }
 
 void StoreOp::Cancel() {

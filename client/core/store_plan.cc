@@ -9,7 +9,7 @@ namespace kdn::client {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x504E444B;  // "KDNP"
-constexpr std::uint16_t kVersion = 2;
+constexpr std::uint16_t kVersion = 3;
 
 }  // namespace
 
@@ -66,6 +66,7 @@ std::vector<std::byte> StorePlan::Serialize() const {
   writer.Integer(PackProvenance(state_->provenance));
   writer.Integer(state_->levels.bits());
   writer.Id(state_->model);
+  writer.Id(state_->trace);
   writer.Sized(AsBytes(state_->context));
   writer.Integer(static_cast<std::uint32_t>(state_->chunks.size()));
   for (const PlannedChunk& chunk : state_->chunks) {
@@ -88,6 +89,7 @@ Result<StorePlan> StorePlan::Deserialize(ConstBytes bytes) {
   const auto provenance = UnpackProvenance(reader.Integer<std::uint32_t>());
   state.levels = LevelSet(reader.Integer<std::uint8_t>());
   state.model = reader.OpaqueId<ModelFingerprint>();
+  state.trace = reader.OpaqueId<TraceId>();
   state.context = AsText(reader.Sized(limits::kContextNameBytesMax));
   const auto count = reader.Integer<std::uint32_t>();
   const bool good = reader.ok() && provenance && state.levels.Valid();

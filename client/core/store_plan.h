@@ -27,6 +27,7 @@ struct StorePlan::State {
   LevelSet levels = Level::kExact;
   std::uint16_t part_count = 1;
   std::string context;
+  TraceId trace;
   std::vector<PlannedChunk> chunks;  // the whole chain, in order
   std::vector<wire::PutGrant> grants;
   std::vector<wire::NodeEndpoints> nodes;  // those that the grants name

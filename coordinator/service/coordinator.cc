@@ -18,6 +18,7 @@
 #include "coordinator/service/rpc/contexts_service.h"
 #include "coordinator/service/rpc/directory_service.h"
 #include "coordinator/service/rpc/events_service.h"
+#include "coordinator/service/rpc/load_service.h"
 #include "coordinator/service/rpc/membership_service.h"
 #include "coordinator/tenants.h"
 #include "transport/channel.h"
@@ -128,8 +129,8 @@ Status Coordinator::Impl::StartLoop(const CoordinatorConfig& config, const Clock
                                      .secret = secret};
   credentials = std::make_unique<Credentials>(state.tenants, secret, state.epoch);
   loop = std::make_unique<CoreLoop>(
-      std::move(*core),
-      CoreLoop::Surroundings{*metastore, *domain, identity, *credentials, clock, log, metrics});
+      std::move(*core), CoreLoop::Surroundings{*metastore, *domain, identity, *credentials, clock,
+                                               log, metrics, config.RequestLinesOf()});
   return loop->Start(config.listen);
 }
 
@@ -142,6 +143,8 @@ Status Coordinator::Impl::StartGrpc(const CoordinatorConfig& config) {
   services.push_back(
       std::make_unique<rpc::AdminService>(*loop, *callers, state.cluster, state.epoch));
   services.push_back(std::make_unique<rpc::EventsService>(*loop, *callers));
+  services.push_back(
+      std::make_unique<rpc::LoadService>(*loop, *callers, state.cluster, state.epoch, metrics));
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kGrpcMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

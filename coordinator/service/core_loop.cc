@@ -22,7 +22,7 @@ CoreLoop::CoreLoop(std::unique_ptr<Core> core, const Surroundings& surroundings)
       core_metrics_(around_.metrics),
       data_calls_(
           *core_, actions_, [this] { Act(); }, [this] { return NewReply(); }, around_.clock,
-          around_.metrics),
+          DataCalls::Reports{around_.metrics, around_.log, around_.lines}),
       next_tick_(began_) {}
 
 CoreLoop::~CoreLoop() {

@@ -45,6 +45,7 @@ class CoreLoop {
     const Clock& clock;
     Log& log;
     MetricRegistry& metrics;
+    RequestLines lines;  // about clients' calls
   };
 
   CoreLoop(std::unique_ptr<Core> core, const Surroundings& surroundings);

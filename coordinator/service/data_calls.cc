@@ -14,34 +14,45 @@ constexpr std::size_t kWaitingMax = 1U << 16;
 
 }  // namespace
 
+const std::array<DataCalls::Kind, 6> DataCalls::kKinds = {
+    Kind{wire::MessageType::kLookup, &DataCalls::Lookup, "lookup"},
+    Kind{wire::MessageType::kPutStart, &DataCalls::PutStart, "put start"},
+    Kind{wire::MessageType::kPutCommit, &DataCalls::PutCommit, "put commit"},
+    Kind{wire::MessageType::kPutAbort, &DataCalls::PutAbort, "put abort"},
+    Kind{wire::MessageType::kContextUpdate, &DataCalls::ContextUpdate, "context update"},
+    Kind{wire::MessageType::kContextGet, &DataCalls::ContextGet, "context get"},
+};
+
 DataCalls::DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
-                     MetricRegistry& metrics)
+                     const Reports& reports)
     : core_(core),
       actions_(actions),
       act_(std::move(act)),
       new_reply_(std::move(new_reply)),
       clock_(clock),
-      lookup_time_(metrics.HistogramOf("kdn_coordinator_lookup_seconds",
-                                       "Time to answer a lookup, without the network")),
-      refused_(metrics.CounterOf("kdn_coordinator_calls_refused_total",
-                                 "Clients' calls that were answered with an error")) {}
+      lookup_time_(reports.metrics.HistogramOf("kdn_coordinator_lookup_seconds",
+                                               "Time to answer a lookup, without the network")),
+      refused_(reports.metrics.CounterOf("kdn_coordinator_calls_refused_total",
+                                         "Clients' calls that were answered with an error")),
+      log_(reports.log),
+      lines_(reports.lines) {
+  for (const Kind& kind : kKinds) {
+    call_times_[kind.name] = &reports.metrics.HistogramOf(
+        "kdn_coordinator_call_seconds", "Time until a client's call was answered, by call",
+        "call=\"" + std::string(kind.name) + "\"");
+  }
+}
 
 void DataCalls::OnCall(std::unique_ptr<transport::Exchange> call) {
-  constexpr std::array kKinds = {
-      Kind{wire::MessageType::kLookup, &DataCalls::Lookup},
-      Kind{wire::MessageType::kPutStart, &DataCalls::PutStart},
-      Kind{wire::MessageType::kPutCommit, &DataCalls::PutCommit},
-      Kind{wire::MessageType::kPutAbort, &DataCalls::PutAbort},
-      Kind{wire::MessageType::kContextUpdate, &DataCalls::ContextUpdate},
-      Kind{wire::MessageType::kContextGet, &DataCalls::ContextGet},
-  };
   const transport::PeerRole role = call->peer().role;
   Status status(Code::kPermissionDenied);
   if (role == transport::PeerRole::kClient || role == transport::PeerRole::kAdmin) {
     const Result<wire::RequestHead> head = wire::PeekHead(call->request());
-    const auto* kind = head ? std::ranges::find(kKinds, head->type, &Kind::type) : kKinds.end();
+    const auto kind = head ? std::ranges::find(kKinds, head->type, &Kind::type) : kKinds.end();
     if (kind != kKinds.end()) {
+      current_ = {nullptr, kind->name, head->trace, clock_.Now()};
       status = (this->*kind->handle)(call);
+      if (call) Tell(kind->name, head->trace, current_.began, status.code());
     } else {
       status = head ? Status(Code::kUnimplemented) : Status(head.error().code());
     }
@@ -56,7 +67,7 @@ void DataCalls::OnCall(std::unique_ptr<transport::Exchange> call) {
 void DataCalls::OnMoved(transport::Exchange&, std::uint32_t, Code) {}  // No call here has bulk.
 
 void DataCalls::OnAbandoned(transport::Exchange& call) {
-  std::erase_if(waiting_, [&](const auto& waiting) { return waiting.second.get() == &call; });
+  std::erase_if(waiting_, [&](const auto& waiting) { return waiting.second.call.get() == &call; });
 }
 
 template <class Response>
@@ -68,7 +79,8 @@ void DataCalls::Finish(transport::Exchange& call, const Response& response) {
 
 ReplyId DataCalls::Keep(std::unique_ptr<transport::Exchange>& call) {
   const ReplyId reply = new_reply_();
-  waiting_.emplace(reply, std::move(call));
+  current_.call = std::move(call);
+  waiting_.emplace(reply, std::move(current_));
   return reply;
 }
 
@@ -130,11 +142,26 @@ Status DataCalls::ContextGet(std::unique_ptr<transport::Exchange>& call) {
   return Status();
 }
 
+void DataCalls::Tell(std::string_view name, const TraceId& trace, TimePoint began, Code code) {
+  const Duration took = clock_.Now() - began;
+  call_times_.at(name)->Record(took);
+  const auto level = lines_.LevelOf(took);
+  if (!level) return;
+  log_.Write(*level, "call answered",
+             {{"trace", ToHex(trace)},
+              {"call", std::string(name)},
+              TookField(took),
+              {"code", std::string(CodeName(code))}});
+}
+
 bool DataCalls::OnAnswer(Answer& answer) {
   const auto at = waiting_.find(answer.to);
   if (at == waiting_.end()) return false;
-  const std::unique_ptr<transport::Exchange> call = std::move(at->second);
+  const Waiting waiting = std::move(at->second);
+  const auto& call = waiting.call;
   waiting_.erase(at);
+  Tell(waiting.name, waiting.trace, waiting.began,
+       answer.body ? Code::kOk : answer.body.error().code());
   if (!answer.body) {
     refused_.Add();
     call->Finish(answer.body.error().code(), {});

@@ -4,13 +4,17 @@
 // Thread-safety: owned by the core's thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <string_view>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
+#include "base/request_lines.h"
 #include "coordinator/core/core.h"
 #include "transport/channel.h"
 
@@ -23,9 +27,16 @@ class DataCalls final : public transport::Service {
   // Gives an answer's id to a question.
   using NewReply = std::function<ReplyId()>;
 
+  // Where it tells what it did.
+  struct Reports {
+    MetricRegistry& metrics;
+    Log& log;
+    RequestLines lines;
+  };
+
   // All outlive this object; `actions` is where the core puts what `act` carries out.
   DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
-            MetricRegistry& metrics);
+            const Reports& reports);
 
   void OnCall(std::unique_ptr<transport::Exchange> call) override;
   void OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) override;
@@ -39,6 +50,15 @@ class DataCalls final : public transport::Service {
   struct Kind {
     wire::MessageType type;
     Handler handle;
+    std::string_view name;  // in log lines
+  };
+  static const std::array<Kind, 6> kKinds;
+  // Answered later.
+  struct Waiting {
+    std::unique_ptr<transport::Exchange> call;
+    std::string_view name;
+    TraceId trace;
+    TimePoint began;
   };
   // Each finishes the call, or takes it to answer later, or says why not.
   Status Lookup(std::unique_ptr<transport::Exchange>& call);
@@ -50,6 +70,7 @@ class DataCalls final : public transport::Service {
 
   template <class Response>
   void Finish(transport::Exchange& call, const Response& response);
+  void Tell(std::string_view name, const TraceId& trace, TimePoint began, Code code);
   [[nodiscard]] ReplyId Keep(std::unique_ptr<transport::Exchange>& call);
 
   Core& core_;
@@ -58,8 +79,12 @@ class DataCalls final : public transport::Service {
   const NewReply new_reply_;
   const Clock& clock_;
   Histogram& lookup_time_;
+  std::map<std::string_view, Histogram*> call_times_;  // by the call's name
   Counter& refused_;
-  std::map<ReplyId, std::unique_ptr<transport::Exchange>> waiting_;
+  Log& log_;
+  const RequestLines lines_;
+  std::map<ReplyId, Waiting> waiting_;
+  Waiting current_;      // what Keep() takes: the call at hand, its exchange apart
   wire::Buffer buffer_;  // of responses; reused
 };
 

@@ -193,6 +193,11 @@ class TidyTest(unittest.TestCase):
                    "| `kdn_bytes` |\n")
         self.assertEqual(self.found(), [])
 
+    def test_a_row_of_a_metric_that_nobody_makes_is_found(self):
+        self.write("base/a.cc", 'void F() { m.GaugeOf("kdn_bytes", ""); }\n')
+        self.write("docs/operations.md", "| `kdn_bytes{tier}` | x |\n| `kdn_gone_total` | x |\n")
+        self.expect("docs/operations.md", "nobody makes: kdn_gone_total")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/limits.h"
+#include "base/spdlog_log.h"
 #include "client/admin/file_model.h"
 #include "client/admin/output.h"
 #include "client/admin/verbs/verbs.h"
@@ -18,12 +19,26 @@ struct OpenCluster {
   const client::Model* model = nullptr;
 };
 
-Result<OpenCluster> Open(const VerbContext& context) {
+// --trace of put and get. Empty: none was given.
+Result<TraceId> TraceOf(const std::string& text) {
+  TraceId trace;
+  if (!text.empty() && (!FromHex(text, trace) || trace.IsZero())) {
+    return Error(Code::kInvalidArgument, "--trace " + text + ": expected 32 hexadecimal digits");
+  }
+  return trace;
+}
+
+// With a trace id the library's lines go to standard error.
+Result<OpenCluster> Open(const VerbContext& context, const TraceId& trace) {
   KDN_ASSIGN_OR_RETURN(const Settings settings, context.ReadSettings());
   Result<client::ClientOptions> options = ClientOptionsOf(settings);
   // A secret that is not there is a wrong configuration, and no file that was not found.
   if (!options) return Error(Code::kInvalidArgument, options.error().message());
   options->chunk_tokens = kFileChunkTokens;
+  if (!trace.IsZero()) {
+    options->log = std::make_shared<SpdlogLog>("kdnctl", LogLevel::kDebug);
+    options->log_requests = true;
+  }
   OpenCluster cluster;
   KDN_ASSIGN_OR_RETURN(cluster.client, client::OpenClient(*options));
   KDN_ASSIGN_OR_RETURN(cluster.model, cluster.client->UseModel(FileModelSpec(), {}));
@@ -43,6 +58,7 @@ struct PutArguments {
   std::string file;
   std::string name;
   std::uint32_t replicas = 0;
+  std::string trace;
 };
 
 Result<std::string> ReadWhole(const std::string& path) {
@@ -68,8 +84,9 @@ Result<std::string> ReadWhole(const std::string& path) {
 Result<client::StoreReport> Put(const VerbContext& context, const PutArguments& arguments) {
   KDN_ASSIGN_OR_RETURN(const std::string content, ReadWhole(arguments.file));
   FileMemory memory = FileMemory::Of(content);
-  KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context));
   client::StorePlanOptions options;
+  KDN_ASSIGN_OR_RETURN(options.trace, TraceOf(arguments.trace));
+  KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context, options.trace));
   options.context = arguments.name;
   options.provenance = kExactProvenance;
   options.replicas = static_cast<std::uint8_t>(arguments.replicas);
@@ -121,6 +138,7 @@ int RunPut(const VerbContext& context, PutArguments arguments) {
 struct GetArguments {
   std::string name;
   std::string out;
+  std::string trace;
 };
 
 struct Got {
@@ -159,16 +177,20 @@ Status WhyShort(const VerbContext& context, const std::string& name) {
 }
 
 Result<Got> Get(const VerbContext& context, const GetArguments& arguments) {
-  KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context));
+  client::LookupOptions lookup;
+  client::LoadOptions options;
+  KDN_ASSIGN_OR_RETURN(lookup.trace, TraceOf(arguments.trace));
+  options.trace = lookup.trace;
+  KDN_ASSIGN_OR_RETURN(OpenCluster cluster, Open(context, lookup.trace));
   const client::LookupResult found =
-      cluster.client->LookupContext(*cluster.model, arguments.name, {})->Take();
+      cluster.client->LookupContext(*cluster.model, arguments.name, lookup)->Take();
   if (found.tokens_matched() == 0) {
     if (!cluster.client->Connected()) return std::unexpected(NoAnswer(Code::kUnavailable));
     return std::unexpected(WhyShort(context, arguments.name));
   }
   FileMemory memory(found.tokens_matched());
-  KDN_ASSIGN_OR_RETURN(
-      auto load, cluster.client->Load(*cluster.model, found, memory.kv(), memory.blocks(), {}));
+  KDN_ASSIGN_OR_RETURN(auto load, cluster.client->Load(*cluster.model, found, memory.kv(),
+                                                       memory.blocks(), options));
   Got got;
   got.report = load->Wait();
   got.tier = found.tier();
@@ -209,6 +231,13 @@ int RunGet(const VerbContext& context, const GetArguments& arguments) {
   return 0;
 }
 
+void AddTrace(CLI::App& verb, std::string& trace) {
+  verb.add_option(
+      "--trace", trace,
+      "32 hexadecimal digits that stand in the log lines of all daemons that take part; "
+      "the client's own go to standard error");
+}
+
 }  // namespace
 
 void AddPutVerb(CLI::App& app, VerbContext& context) {
@@ -220,6 +249,7 @@ void AddPutVerb(CLI::App& app, VerbContext& context) {
   verb->add_option("--replicas", arguments->replicas,
                    "nodes to store it on; default: the cluster's")
       ->check(CLI::Range(0U, limits::kReplicasMax));
+  AddTrace(*verb, arguments->trace);
   verb->callback([&context, arguments] { context.exit_code = RunPut(context, *arguments); });
 }
 
@@ -228,6 +258,7 @@ void AddGetVerb(CLI::App& app, VerbContext& context) {
   auto arguments = std::make_shared<GetArguments>();
   verb->add_option("NAME", arguments->name, "the context's name")->required();
   verb->add_option("--out", arguments->out, "file to write; default: standard output");
+  AddTrace(*verb, arguments->trace);
   verb->callback([&context, arguments] { context.exit_code = RunGet(context, *arguments); });
 }
 

@@ -34,6 +34,7 @@ void AddVerifyVerb(CLI::App& app, VerbContext& context);
 void AddProfileVerb(CLI::App& app, VerbContext& context);
 void AddPutVerb(CLI::App& app, VerbContext& context);
 void AddGetVerb(CLI::App& app, VerbContext& context);
+void AddTopVerb(CLI::App& app, VerbContext& context);
 void AddClusterVerb(CLI::App& app, VerbContext& context);
 
 }  // namespace kdn::admin

@@ -84,6 +84,9 @@ struct ClientOptions {
 
   std::string congestion_control;  // of TCP; empty: the system's
   std::shared_ptr<Log> log;        // null: nothing. Shared: it outlives the library's threads
+  // Operations that took so long get a line with their trace id at info level.
+  std::chrono::milliseconds slow_request{1000};
+  bool log_requests = false;  // all others do at debug level
 };
 
 // An engine's model as the client knows it. Made once; immutable; lives as long as its Client.
@@ -103,7 +106,7 @@ struct LookupOptions {
   Level level_min = Level::kExact;
   TimePoint deadline{};           // zero: now + ClientOptions::timeout
   std::vector<std::byte> extras;  // of this request: cache salt, image hashes; after the model's
-  TraceId trace;                  // stands in the daemons' logs; zero: none
+  TraceId trace;                  // stands in all logs; zero: the client makes one
 };
 
 // What a lookup found: the longest usable prefix. A value: may be serialised in a scheduler process
@@ -173,7 +176,7 @@ struct LoadOptions {
   LoadUrgency urgency = LoadUrgency::kEngineWaits;
   Level level_max = Level::kExact;  // reads no finer level than this, where there are coarser ones
   TimePoint deadline{};             // zero: now + ClientOptions::timeout
-  TraceId trace;                    // stands in the daemons' logs; zero: none
+  TraceId trace;                    // stands in all logs; zero: the client makes one
 };
 
 struct LoadReport {
@@ -220,7 +223,9 @@ struct StorePlanOptions {
   TimePoint deadline{};  // zero: now + ClientOptions::timeout
   // As of LookupOptions: only lookups that give the same will find what is stored.
   std::vector<std::byte> extras;
-  TraceId trace;  // who asks again with the same one gets the same tickets; zero: none
+  // Stands in all logs, also of the store; who asks again with the same one gets the same tickets.
+  // Zero: the client makes one.
+  TraceId trace;
 };
 
 // Which chunks are missing, and the tickets to store them. A value, serialised like a LookupResult:

@@ -17,7 +17,8 @@ import unittest
 from pathlib import Path
 
 KDNCTL = ""
-VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "profile", "cluster"]
+VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "profile", "cluster",
+         "top"]
 WRONG_USAGE, NOT_FOUND, NO_ANSWER, DAMAGED = 2, 3, 4, 5
 
 
@@ -76,6 +77,55 @@ class Kdnctl(unittest.TestCase):
         self.assertEqual(self.ctl("cluster", "down").returncode, 0)
         for daemon in daemons.values():
             self.assertFalse(alive(daemon["pid"]))
+
+    def test_top_shows_what_is_going_on_and_a_dead_node(self):
+        daemons = self.up()
+        self.assertEqual(self.ctl("put", str(self.file), "--name", "f").returncode, 0)
+
+        def frame(stop):
+            """One of top's frames while the file is got again and again."""
+            top = subprocess.Popen([KDNCTL, "--cluster", self.cluster, "--output", "json", "top",
+                                    "--once", "--interval", "3"], stdout=subprocess.PIPE, text=True)
+            gets = 0
+            while top.poll() is None:
+                done = self.ctl("get", "f", "--out", str(self.file) + ".back")
+                self.assertTrue(stop or done.returncode == 0, done.stderr)
+                gets += 1
+            out, _ = top.communicate(timeout=30)
+            return json.loads(out), gets
+
+        top, gets = frame(stop=False)
+        self.assertGreater(gets, 1)
+        nodes = {node["node_id"]: node for node in top["nodes"]}
+        self.assertEqual([node["state"] for node in nodes.values()], ["alive", "alive"])
+        rates = [node["rates"] for node in nodes.values()]
+        got = sum(rate["gets_per_second"] for rate in rates)
+        self.assertGreater(got, 0)
+        # A get reads one object of as many bytes as the file has, and a header.
+        out = sum(rate["bytes_out_per_second"] for rate in rates)
+        self.assertAlmostEqual(out / got / len(self.content), 1.0, delta=0.1)
+        busy = max(rates, key=lambda rate: rate["gets_per_second"])
+        self.assertEqual(busy["hit_ratio"], 1.0)
+        self.assertGreaterEqual(busy["get_p99_us"], busy["get_p50_us"])
+        self.assertGreater(busy["get_p50_us"], 0)
+        self.assertGreater(top["coordinator"]["lookups_per_second"], 0)
+        self.assertEqual(top["coordinator"]["lookup_hit_ratio"], 1.0)
+        self.assertEqual(top["coordinator"]["chunks"], 1)
+        self.assertGreater(sum(node["dram_bytes_used"] for node in nodes.values()), 0)
+
+        kill(daemons["node1"]["pid"])
+        top, _ = frame(stop=True)  # as long as it takes to be found dead
+        states = sorted(node["state"] for node in top["nodes"])
+        self.assertEqual(states, ["alive", "dead"])
+        dead = next(node for node in top["nodes"] if node["state"] == "dead")
+        self.assertIsNone(dead["rates"])
+        table = self.ctl("top", "--once", "--interval", "1")
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertRegex(table.stdout.decode(), r"(?m)^\d+ +dead \d+s +- ")
+        self.assertNotIn(b"\x1b", table.stdout)
+
+        kill(daemons["coordinator"]["pid"])
+        self.assertEqual(self.ctl("top", "--once").returncode, NO_ANSWER)
 
     def test_settings_of_daemons_can_be_given(self):
         refused = self.ctl("cluster", "up", "--set", "admin.timeout_ms=1")
