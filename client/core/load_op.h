@@ -93,7 +93,7 @@ class LoadOp final : public std::enable_shared_from_this<LoadOp> {
   [[nodiscard]] static wire::ReplicaLocation TakeReplica(Unit& unit, std::size_t replica);
   void StartRead(std::size_t unit, const wire::ReplicaLocation& replica, MutableBytes window,
                  bool hedge);
-  void OnWindow(std::size_t unit, const wire::ReplicaLocation& replica, MutableBytes window);
+  void OnWindow(std::size_t unit, MutableBytes window);
   [[nodiscard]] wire::Priority priority() const {
     return options_.urgency == LoadUrgency::kPrefetch ? wire::Priority::kPrefetch
                                                       : wire::Priority::kLoad;

@@ -40,11 +40,9 @@ void LoadOp::StartUnit(std::size_t index) {
     });
     return;
   }
-  const wire::ReplicaLocation replica = TakeReplica(unit, choice->replica);
-  context_->staging->Take(unit.window_bytes,
-                          [self = shared_from_this(), index, replica](MutableBytes window) {
-                            self->OnWindow(index, replica, window);
-                          });
+  context_->staging->Take(
+      unit.window_bytes,
+      [self = shared_from_this(), index](MutableBytes window) { self->OnWindow(index, window); });
 }
 
 std::optional<LoadOp::Choice> LoadOp::ChooseReplica(const Unit& unit) {
@@ -69,15 +67,22 @@ wire::ReplicaLocation LoadOp::TakeReplica(Unit& unit, std::size_t replica) {
   return taken;
 }
 
-void LoadOp::OnWindow(std::size_t index, const wire::ReplicaLocation& replica,
-                      MutableBytes window) {
-  if (closed_ || units_[index].over || window.empty()) {
-    context_->staging->Give(window);
-    EndUnit(index, false);
-    if (!closed_) Pump();
+// The replica is chosen only now: while the unit waited for memory a node may have gone.
+void LoadOp::OnWindow(std::size_t index, MutableBytes window) {
+  Unit& unit = units_[index];
+  const bool wanted = !closed_ && !unit.over && !window.empty();
+  const std::optional<Choice> choice = wanted ? ChooseReplica(unit) : std::nullopt;
+  if (choice && choice->standing != Standing::kPressed) {
+    StartRead(index, TakeReplica(unit, choice->replica), window, false);
     return;
   }
-  StartRead(index, replica, window, false);
+  context_->staging->Give(window);
+  if (choice) {  // memory is not held while a node is waited for
+    StartUnit(index);
+    return;
+  }
+  EndUnit(index, false);
+  if (!closed_) Pump();
 }
 
 void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica, MutableBytes window,
@@ -113,8 +118,7 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica, 
   };
   call.done = [self = shared_from_this(), index, attempt](Code code, ConstBytes response) {
     attempt->pressed = self->context_->health->OnEnd(attempt->target.node, code, response);
-    attempt->costs_retry = attempt->costs_retry || code == Code::kUnavailable ||
-                           code == Code::kDeadlineExceeded || code == Code::kResourceExhausted;
+    attempt->costs_retry = code == Code::kDeadlineExceeded || code == Code::kResourceExhausted;
     const auto answer = wire::ReadResponse::Decode(response);
     if (code == Code::kOk) {
       code = answer && answer->items.size() == 1 ? answer->items[0].code : Code::kDataLoss;

@@ -149,6 +149,9 @@ Duration NodeHealth::PieceAllowed(NodeId id) {
 // -- Second requests ---------------------------------------------------------------------------
 
 bool NodeHealth::TakeRetry() {
+  const TimePoint now = clock_.Now();
+  if (budget_at_ != TimePoint{}) budget_.OnTime(now - budget_at_);
+  budget_at_ = now;
   if (budget_.Take()) return true;
   retries_denied_.Add();
   return false;

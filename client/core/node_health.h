@@ -105,6 +105,7 @@ class NodeHealth {
   const Probe probe_;
   std::map<NodeId, Node> nodes_;
   RetryBudget budget_;
+  TimePoint budget_at_{};         // until when its seconds are counted
   std::array<Gauge*, 3> states_;  // by BreakerState
   Counter& opened_;
   Counter& retries_denied_;

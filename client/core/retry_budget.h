@@ -1,11 +1,16 @@
-// How many second requests a client may make: a share of its first ones, so that a cluster in
-// trouble never gets a multiple of its load. Retries and hedges draw on the same one.
+// How many second requests a client may make: a share of its first ones, and one a second, so that
+// a cluster in trouble never gets a multiple of its load. Retries and hedges draw on the same one.
+// A request that found nobody, or whose node died, may be made again for nothing: no other node has
+// worked for it.
 //
 // Thread-safety: not safe; caller synchronises.
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+
+#include "base/clock.h"
 
 namespace kdn::client {
 
@@ -19,6 +24,10 @@ class RetryBudget {
   explicit RetryBudget(std::uint32_t percent)
       : share_(static_cast<double>(percent) / 100), saved_(percent == 0 ? 0 : kSavedMax) {}
 
+  void OnTime(Duration passed) {
+    if (share_ == 0 || passed <= Duration{}) return;
+    saved_ = std::min(saved_ + std::chrono::duration<double>(passed).count(), kSavedMax);
+  }
   void OnRequest() { saved_ = std::min(saved_ + share_, kSavedMax); }
   // False: not now.
   [[nodiscard]] bool Take() {

@@ -53,7 +53,8 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
     std::size_t pieces_out = 0;
     std::vector<CallId> pieces;  // to that node, answered ones too
     bool over = false;
-    bool sent = false;          // to anybody
+    bool asked = false;         // somebody has been sent it
+    bool costs_retry = false;   // sending it again draws on the retry budget
     bool pressed = false;       // a piece was refused with a time to come back
     TimePoint pressed_since{};  // at that node
     std::vector<wire::ReplicaAck> acks;

@@ -61,12 +61,13 @@ void StoreOp::Send(std::size_t index) {
   }
   const bool somebody = !closed_ && object.hop < grant.nodes.size();
   if (somebody && WaitsForPressure(index)) return;
-  if (!somebody || (object.sent && !context_->health->TakeRetry())) {
+  if (!somebody || (object.costs_retry && !context_->health->TakeRetry())) {
     EndObject(index);
     return;
   }
-  if (!object.sent) context_->health->OnRequest();
-  object.sent = true;
+  if (!object.asked) context_->health->OnRequest();
+  object.asked = true;
+  object.costs_retry = false;
   object.sent_at = context_->loop->Now();
   const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
   object.pieces_out = count;
@@ -143,6 +144,8 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   const NodeId node = plan_.grants[plan_.chunks[object.chunk].grant].nodes[object.hop];
   const auto answer = wire::PutPieceResponse::Decode(response);
   object.pressed = context_->health->OnEnd(node, code, response) || object.pressed;
+  object.costs_retry =
+      object.costs_retry || code == Code::kDeadlineExceeded || code == Code::kResourceExhausted;
   if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
     failing_since_.emplace(node, object.sent_at);
     if (GivenUp(node)) CancelPieces(node);

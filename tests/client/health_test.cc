@@ -108,9 +108,22 @@ TEST(RetryBudget, IsAShareOfTheRequestsBeyondWhatWasSaved) {
   EXPECT_LE(retries, 1000);
 }
 
+TEST(RetryBudget, ComesBackWithTimeWhereThereAreFewRequests) {
+  RetryBudget budget(10);
+  while (budget.Take()) {
+  }
+  budget.OnTime(milliseconds(500));
+  EXPECT_FALSE(budget.Take());
+  budget.OnTime(milliseconds(1600));
+  EXPECT_TRUE(budget.Take());
+  EXPECT_TRUE(budget.Take());
+  EXPECT_FALSE(budget.Take());
+}
+
 TEST(RetryBudget, OfNothingAllowsNothing) {
   RetryBudget budget(0);
   for (int request = 0; request < 1000; ++request) budget.OnRequest();
+  budget.OnTime(std::chrono::hours(1));
   EXPECT_FALSE(budget.Take());
 }
 
