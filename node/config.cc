@@ -1,5 +1,10 @@
 #include "node/config.h"
 
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <utility>
+
 #include "base/endpoint.h"
 #include "base/limits.h"
 #include "storage/policy/eviction_policy.h"
@@ -15,6 +20,24 @@ storage::WriteMode NodeConfig::WriteModeOf() const {
 
 namespace {
 
+constexpr std::size_t kUsersMax = 64;
+
+// The user ids in "0,1000", or nothing if it is no such list.
+std::optional<std::vector<std::uint32_t>> UsersIn(std::string_view text) {
+  std::vector<std::uint32_t> users;
+  while (users.size() < kUsersMax) {
+    std::uint32_t user = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), user);
+    if (error != std::errc()) return std::nullopt;
+    users.push_back(user);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (text.empty()) return users;
+    if (text.front() != ',') return std::nullopt;
+    text.remove_prefix(1);
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string> PolicyNames() {
   std::vector<std::string> names;
   for (const auto& policy : storage::EvictionPolicies()) names.emplace_back(policy.name);
@@ -22,6 +45,18 @@ std::vector<std::string> PolicyNames() {
 }
 
 }  // namespace
+
+transport::SharedMemoryOptions NodeConfig::SharedMemoryOf(const HostId& host) const {
+  transport::SharedMemoryOptions options;
+  options.enabled = shared_memory;
+  options.host = host;
+  options.bytes_max = static_cast<std::uint64_t>(shared_memory_mib_max) * limits::kMiB;
+  options.process_bytes_max =
+      static_cast<std::uint64_t>(shared_memory_client_mib_max) * limits::kMiB;
+  options.any_user = shared_memory_users == "any";
+  if (auto users = UsersIn(shared_memory_users)) options.users = *std::move(users);
+  return options;
+}
 
 ConfigTable TableOf(NodeConfig& config) {
   ConfigTable table("node");
@@ -61,6 +96,16 @@ ConfigTable TableOf(NodeConfig& config) {
                 "Mbit/s that one TCP connection sends at most, paced evenly; 0: any");
   table.Integer("spin_us", &config.spin_us, 0, 1'000'000,
                 "how long a shard looks for work before it sleeps; for machines with spare cores");
+  table.Boolean("shared_memory", &config.shared_memory,
+                "moves bulk of clients on this host through memory that they share, not sockets; "
+                "never where connection_mbit_max bounds it");
+  table.Integer("shared_memory_mib_max", &config.shared_memory_mib_max, 1, 16 << 20,
+                "MiB of clients' memory that are mapped at most");
+  table.Integer("shared_memory_client_mib_max", &config.shared_memory_client_mib_max, 1, 16 << 20,
+                "the same of one client process; beyond, its bulk goes through sockets");
+  table.Text("shared_memory_users", &config.shared_memory_users,
+             "whose processes may share memory: same (the node's user, and root), any, or also "
+             "these user ids, with commas between");
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
@@ -78,6 +123,10 @@ Status ValidateConfig(const NodeConfig& config) {
   if (!config.status_listen.empty()) {
     KDN_RETURN_IF_ERROR(
         CheckEndpointSetting("node.status_listen", config.status_listen, config.insecure));
+  }
+  if (const std::string& users = config.shared_memory_users;
+      users != "same" && users != "any" && !UsersIn(users)) {
+    return RefuseSetting("node.shared_memory_users", users, "same, any or user ids");
   }
   const HostPort listen = *SplitEndpoint(config.listen);
   if (listen.port != 0 && listen.port + config.shards - 1 > 65535) {

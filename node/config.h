@@ -11,6 +11,7 @@
 #include "base/request_lines.h"
 #include "base/result.h"
 #include "storage/object_store.h"
+#include "transport/channel.h"
 
 namespace kdn::node {
 
@@ -38,10 +39,16 @@ struct NodeConfig {
   std::string transport = "tcp";
   std::int64_t connection_mbit_max = 0;
   std::int64_t spin_us = 0;
+  bool shared_memory = true;
+  std::int64_t shared_memory_mib_max = 4096;
+  std::int64_t shared_memory_client_mib_max = 1024;
+  std::string shared_memory_users = "same";
   std::int64_t forward_timeout_ms = 1000;
   std::string log_level = "info";
   std::int64_t slow_request_ms = 1000;
 
+  // Of a node on `host`. Requires: a valid config.
+  [[nodiscard]] transport::SharedMemoryOptions SharedMemoryOf(const HostId& host) const;
   [[nodiscard]] bool HasDisk() const { return write_mode != "dram_only"; }
   [[nodiscard]] storage::WriteMode WriteModeOf() const;
   [[nodiscard]] RequestLines RequestLinesOf() const {

@@ -2,28 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include "base/limits.h"
 #include "proto/kdn/v1/credential.h"
+#include "transport/host.h"
 
 namespace kdn::node {
-namespace {
-
-// The same for all processes of one machine, so that they find out that they share memory.
-HostId ThisHost(Random& random) {
-  std::ifstream file("/etc/machine-id");
-  std::string text;
-  if (!std::getline(file, text) || text.empty()) return RandomId<HostId>(random);
-  const Digest digest = Sha256(AsBytes("kdn host " + text));
-  HostId host;
-  std::copy_n(digest.begin(), HostId::kSize, host.bytes.begin());
-  return host;
-}
-
-}  // namespace
 
 Node::Node(const NodeConfig& config, const NodeEnvironment& environment)
     : config_(config),
@@ -33,7 +19,7 @@ Node::Node(const NodeConfig& config, const NodeEnvironment& environment)
       authenticator_(state_, environment.cluster_secret),
       outbox_(static_cast<std::uint32_t>(config.shards)),
       cluster_(environment.cluster),
-      host_(ThisHost(environment.random)),
+      host_(transport::ThisHost(environment.random)),
       domain_(environment.domain) {}
 
 Result<std::unique_ptr<Node>> Node::Open(const NodeConfig& config,
@@ -98,7 +84,8 @@ Status Node::OpenShards() {
   if (domain_ == nullptr) {
     const transport::Options options{.kind = config_.transport,
                                      .insecure = config_.insecure,
-                                     .connection_rate_max = config_.ConnectionBytesMax()};
+                                     .connection_rate_max = config_.ConnectionBytesMax(),
+                                     .shared_memory = config_.SharedMemoryOf(host_)};
     auto domain =
         transport::OpenDomain(options, environment_.clock, environment_.random, environment_.log);
     if (!domain) return domain.error();

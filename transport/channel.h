@@ -89,6 +89,10 @@ struct MemoryRegion {
   std::size_t size_bytes = 0;
   MemoryKind kind = MemoryKind::kHost;
   int device = 0;  // of kDevice: its ordinal
+  // Of kHost: whence a process of this host can map the same memory from its first byte
+  // (transport/shm/shared_memory.h), open until Unregister(); -1: it cannot. In such a region a
+  // window that begins at a page owns whole pages: nobody else writes to the rest of its last one.
+  int fd = -1;
 };
 
 enum class PeerRole : std::uint8_t { kClient = 0, kNode = 1, kCoordinator = 2, kAdmin = 3 };
@@ -214,6 +218,20 @@ class Domain {
       const Authenticator& authenticator) = 0;
 };
 
+// Memory shared with peers of the same host, in the place of sockets for bulk (docs/protocol.md).
+struct SharedMemoryOptions {
+  // Lets channels show the memory that is registered with a descriptor by then to peers of this
+  // host, and servers take it from theirs.
+  bool enabled = false;
+  HostId host{};  // of servers: this one
+  // Bytes of clients' memory that servers of the domain map at most: together, and of one process.
+  std::uint64_t bytes_max = std::uint64_t{4} << 30;
+  std::uint64_t process_bytes_max = std::uint64_t{1} << 30;
+  // Whose processes may: of every user, or of this process's own, root and these.
+  bool any_user = false;
+  std::vector<std::uint32_t> users{};
+};
+
 struct Options {
   std::string kind = "tcp";              // a name in registry.cc
   std::uint32_t queue_depth = 256;       // calls per channel
@@ -229,6 +247,7 @@ struct Options {
   std::string congestion_control{};      // of TCP; empty: the system's
   // Of TCP: bytes a second that one connection sends at most, either side's own; 0: any number.
   std::uint64_t connection_rate_max = 0;
+  SharedMemoryOptions shared_memory{};
 };
 
 // What Options::kind may be in this build.

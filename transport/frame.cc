@@ -24,13 +24,21 @@ std::uint64_t ChecksumOf(ConstBytes header, ConstBytes body) {
   return XXH3_64bits_withSeed(body.data(), body.size(), of_header);
 }
 
+bool IsSharedBulk(const FrameHeader& header) {
+  const SharedBulk bulk = UnpackSharedBulk(header.piece);
+  if (bulk.region == 0) return bulk.gate == 0 && header.offset == 0;
+  // One run of bytes, and so one direction.
+  return bulk.region <= kSharedRegionsMax && bulk.gate < kSharedGatesMax &&
+         (header.size_a == 0) != (header.size_b == 0);
+}
+
 bool SizesAreInBounds(const FrameHeader& header) {
   const auto is = [&](FrameType type) { return header.type == type; };
   if (!is(FrameType::kRequest) && (header.size_b != 0 || header.remaining_us != 0)) return false;
   switch (header.type) {
     case FrameType::kRequest:
       return header.size <= limits::kRequestBytesMax && header.size_a <= limits::kBulkBytesMax &&
-             header.size_b <= limits::kBulkBytesMax && header.offset == 0 && header.piece == 0;
+             header.size_b <= limits::kBulkBytesMax && IsSharedBulk(header);
     case FrameType::kResponse:
       return header.size <= limits::kResponseBytesMax && header.size_a == 0 && header.offset == 0 &&
              header.piece == 0;

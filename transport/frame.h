@@ -22,10 +22,12 @@
 namespace kdn::transport {
 
 enum class FrameType : std::uint8_t {
-  kRequest = 1,   // body: the request; size_a, size_b: what the caller sends and has room for
+  kRequest = 1,   // body: the request; size_a, size_b: what the caller sends and has room for;
+                  // piece, offset: see SharedBulk
   kResponse = 2,  // body: the response; code
   kSlice = 3,     // body: bytes at `offset` of the window, or of send_bulk where they answer a pull
-  kPieceEnd = 4,  // the piece at `offset` with size_a bytes is whole
+  kPieceEnd = 4,  // the piece at `offset` with size_a bytes is whole; in shared memory no slices
+                  // come before it
   kPull = 5,      // asks for size_a bytes at `offset` of send_bulk, as `piece`
   kCancel = 6,    // the caller does not wait for the answer any more
   kGoodbye = 7,   // the sender closes; `code` is why
@@ -37,6 +39,21 @@ inline constexpr std::size_t kFrameHeaderBytes = 56;
 inline constexpr std::size_t kSliceBytesMax = 512 * limits::kKiB;
 // Pulls of one call that a server may have asked for and not yet got.
 inline constexpr std::uint32_t kPullsPerCallMax = 16;
+// Of a request whose bulk lies in shared memory: `piece` says in which region, counted from 1, and
+// which gate guards the call; `offset` says where in the region it begins. Else both are zero.
+inline constexpr std::uint32_t kSharedRegionsMax = 8;
+inline constexpr std::uint32_t kSharedGatesMax = limits::kCallsPerConnectionMax;
+struct SharedBulk {
+  std::uint32_t region = 0;  // 0: none
+  std::uint32_t gate = 0;
+  friend bool operator==(const SharedBulk&, const SharedBulk&) = default;
+};
+[[nodiscard]] constexpr std::uint32_t PackSharedBulk(SharedBulk bulk) {
+  return bulk.gate << 8 | bulk.region;
+}
+[[nodiscard]] constexpr SharedBulk UnpackSharedBulk(std::uint32_t piece) {
+  return {piece & 0xFF, piece >> 8};
+}
 // The low bits of a call's id are its slot: a connection has at most one open call in each, so that
 // both sides find a call by index. The other bits make ids of one slot differ.
 inline constexpr std::uint32_t kCallSlots = limits::kCallsPerConnectionMax;

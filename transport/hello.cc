@@ -131,12 +131,19 @@ std::optional<ClientProof> ClientProof::Decode(ConstBytes body) {
   return message;
 }
 
+void ShareInvite::Encode(std::vector<std::byte>& out) const {
+  ByteWriter writer(out);
+  writer.Sized(AsBytes(socket));
+  writer.Bytes(ticket);
+}
+
 void ServerProof::Encode(std::vector<std::byte>& out) const {
-  EncodeMessage(HelloKind::kServerProof, out, [this](ByteWriter& body) {
+  EncodeMessage(HelloKind::kServerProof, out, [&](ByteWriter& body) {
     body.Integer(code);
     body.Zeros(3);
     body.Sized(proof);
     WriteReason(body, reason);
+    if (share) share->Encode(out);
   });
 }
 
@@ -147,17 +154,22 @@ std::optional<ServerProof> ServerProof::Decode(ConstBytes body) {
   in.Zeros(3);
   message.proof = ReadSized(in, sizeof(Digest));
   message.reason = ReadReason(in);
-  if (!in.AtEnd()) return std::nullopt;
+  if (in.AtEnd()) return message;
+  ShareInvite& share = message.share.emplace();
+  share.socket = AsText(in.Sized(kShareSocketBytesMax));
+  share.ticket = ReadNonce(in);
+  if (!in.AtEnd() || share.socket.empty()) return std::nullopt;
   return message;
 }
 
-Digest ProofOf(ConstBytes secret, bool by_client, ConstBytes client_hello,
-               ConstBytes server_hello) {
+Digest ProofOf(ConstBytes secret, bool by_client, ConstBytes client_hello, ConstBytes server_hello,
+               const std::optional<ShareInvite>& share) {
   std::vector<std::byte> transcript;
   ByteWriter writer(transcript);
   writer.Sized(AsBytes(by_client ? kClientLabel : kServerLabel));
   writer.Sized(client_hello);
   writer.Sized(server_hello);
+  if (share) share->Encode(transcript);
   return HmacSha256(secret, transcript);
 }
 
@@ -198,7 +210,8 @@ std::size_t HelloReader::Take(ConstBytes in) {
   return taken;
 }
 
-HelloClient::HelloClient(const Identity& identity, const Nonce& nonce, std::vector<std::byte>& out)
+HelloClient::HelloClient(const Identity& identity, const Nonce& nonce, std::vector<std::byte>& out,
+                         std::uint64_t features)
     : secret_(identity.secret) {
   hello_.cluster = identity.cluster;
   hello_.role = identity.role;
@@ -206,6 +219,8 @@ HelloClient::HelloClient(const Identity& identity, const Nonce& nonce, std::vect
   hello_.tenant = identity.tenant;
   hello_.peer = identity.peer;
   hello_.host = identity.host;
+  hello_.features = features;
+  if (identity.host.IsZero()) hello_.features &= ~kFeatureSharedMemory;
   hello_.nonce = nonce;
   hello_.Encode(sent_);
   out.insert(out.end(), sent_.begin(), sent_.end());
@@ -248,6 +263,9 @@ void HelloClient::OnServerHello(std::vector<std::byte>& out) {
   if (answer->version < hello_.version_min || answer->version > hello_.version_max) {
     return Refuse(Code::kFailedPrecondition, "the peer chose a version that was not offered");
   }
+  if ((answer->features & ~hello_.features) != 0) {
+    return Refuse(Code::kDataLoss, "the peer chose a feature that was not offered");
+  }
   answer_ = *answer;
   received_.assign(reader_.message().begin(), reader_.message().end());
   ClientProof proof;
@@ -262,12 +280,16 @@ void HelloClient::OnServerProof() {
   const std::optional<ServerProof> answer = ServerProof::Decode(reader_.body());
   if (!answer) return Refuse(Code::kDataLoss, "the peer's proof is malformed");
   if (answer->code != Code::kOk) return Refuse(answer->code, answer->reason);
+  if (answer->share.has_value() != ((answer_.features & kFeatureSharedMemory) != 0)) {
+    return Refuse(Code::kDataLoss, "the peer's proof is not of what it agreed to");
+  }
   if (hello_.scheme == HelloScheme::kHmac) {
-    const Digest expected = ProofOf(secret_, false, sent_, received_);
+    const Digest expected = ProofOf(secret_, false, sent_, received_, answer->share);
     if (!EqualInConstantTime(expected, answer->proof)) {
       return Refuse(Code::kUnauthenticated, "the peer does not know the secret");
     }
   }
+  share_ = answer->share;
   state_ = HelloState::kAccepted;
 }
 
@@ -311,6 +333,14 @@ Status HelloServer::Judge(const ClientHello& hello) const {
   return Status(Code::kUnimplemented, "this peer does not speak that scheme");
 }
 
+std::uint64_t HelloServer::FeaturesWith(const ClientHello& hello) const {
+  std::uint64_t features = policy_.features & hello.features;
+  if (!share_ || hello.host.IsZero() || hello.host != policy_.host) {
+    features &= ~kFeatureSharedMemory;
+  }
+  return features;
+}
+
 void HelloServer::OnClientHello(std::vector<std::byte>& out) {
   const std::optional<ClientHello> hello = ClientHello::Decode(reader_.body());
   const Status verdict =
@@ -324,7 +354,8 @@ void HelloServer::OnClientHello(std::vector<std::byte>& out) {
     answer.version = std::min(hello->version_max, kProtocolVersionMax);
     answer.cluster = policy_.cluster;
     answer.peer = policy_.self;
-    answer.features = policy_.features & hello->features;
+    answer.features = FeaturesWith(*hello);
+    if ((answer.features & kFeatureSharedMemory) == 0) share_.reset();
     answer.epoch = policy_.authenticator->epoch();
     answer.map_version = policy_.authenticator->map_version();
     answer.nonce = nonce_;
@@ -340,6 +371,7 @@ void HelloServer::OnClientHello(std::vector<std::byte>& out) {
 void HelloServer::OnClientProof(std::vector<std::byte>& out) {
   const std::optional<ClientProof> message = ClientProof::Decode(reader_.body());
   ServerProof answer;
+  answer.share = share_;
   bool accepted = message && (hello_.scheme == HelloScheme::kHmac || message->proof.empty());
   if (accepted && hello_.scheme == HelloScheme::kHmac) {
     const std::vector<std::byte> secret =
@@ -349,13 +381,14 @@ void HelloServer::OnClientProof(std::vector<std::byte>& out) {
     const Digest expected = ProofOf(secret, true, received_, sent_);
     accepted = EqualInConstantTime(expected, message->proof) && !secret.empty();
     if (accepted) {
-      const Digest own = ProofOf(secret, false, received_, sent_);
+      const Digest own = ProofOf(secret, false, received_, sent_, share_);
       answer.proof.assign(own.begin(), own.end());
     }
   }
   if (!accepted) {
     answer.code = Code::kUnauthenticated;
     answer.reason = "the proof is wrong";
+    answer.share.reset();
     status_ = Status(answer.code, answer.reason);
   }
   state_ = accepted ? HelloState::kAccepted : HelloState::kRefused;

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -50,6 +51,17 @@ inline constexpr std::size_t kCredentialBytesMax = 2 * limits::kKiB;
 inline constexpr std::size_t kReasonBytesMax = 256;
 
 using Nonce = std::array<std::byte, kNonceBytes>;
+
+// Where a client that shares memory shows it to the server, and what says there which connection it
+// is for. Told only once the client has proved who it is.
+inline constexpr std::size_t kShareSocketBytesMax = 107;
+struct ShareInvite {
+  std::string socket;  // an AF_UNIX name; one without a leading '/' is abstract
+  Nonce ticket{};      // of this connection alone
+
+  void Encode(std::vector<std::byte>& out) const;  // the fields alone
+  friend bool operator==(const ShareInvite&, const ShareInvite&) = default;
+};
 
 // Each Encode() appends prefix and body; each Decode() reads a body and refuses what is too short,
 // too long, or not zero where it is reserved.
@@ -99,6 +111,7 @@ struct ServerProof {
   Code code = Code::kOk;
   std::vector<std::byte> proof;  // empty if refused
   std::string reason;
+  std::optional<ShareInvite> share{};  // where both sides share memory, and only there
 
   void Encode(std::vector<std::byte>& out) const;
   static std::optional<ServerProof> Decode(ConstBytes body);
@@ -106,9 +119,11 @@ struct ServerProof {
 };
 
 // HMAC-SHA-256 under `secret` over a label for the direction and both Hello messages as sent,
-// prefixes included.
+// prefixes included; of a server that shares memory also over its invitation, so that nobody in
+// between can have a client's memory shown to him.
 [[nodiscard]] Digest ProofOf(ConstBytes secret, bool by_client, ConstBytes client_hello,
-                             ConstBytes server_hello);
+                             ConstBytes server_hello,
+                             const std::optional<ShareInvite>& share = std::nullopt);
 
 // Gathers one message after another in a buffer of fixed size.
 class HelloReader {
@@ -137,8 +152,10 @@ enum class HelloState : std::uint8_t { kTalking, kAccepted, kRefused };
 
 class HelloClient {
  public:
-  // Appends the first message to `out`.
-  HelloClient(const Identity& identity, const Nonce& nonce, std::vector<std::byte>& out);
+  // Appends the first message to `out`. `features`: what this side can do; sharing memory only if
+  // the identity names a host.
+  HelloClient(const Identity& identity, const Nonce& nonce, std::vector<std::byte>& out,
+              std::uint64_t features = 0);
 
   // Takes what belongs to the Hello from the front of `in`, appends what is to be sent to `out`,
   // and returns how much it took. Never takes a byte of what follows the Hello.
@@ -150,6 +167,8 @@ class HelloClient {
   [[nodiscard]] const Status& status() const { return status_; }
   // What the server said. Requires: accepted.
   [[nodiscard]] const ServerHello& answer() const { return answer_; }
+  // Where to show memory, if both sides share it. Requires: accepted.
+  [[nodiscard]] const std::optional<ShareInvite>& share() const { return share_; }
 
  private:
   void OnServerHello(std::vector<std::byte>& out);
@@ -161,6 +180,7 @@ class HelloClient {
   std::vector<std::byte> sent_;      // the ClientHello as sent
   std::vector<std::byte> received_;  // the ServerHello as received
   ServerHello answer_;
+  std::optional<ShareInvite> share_;
   HelloReader reader_;
   HelloState state_ = HelloState::kTalking;
   Status status_;
@@ -172,13 +192,16 @@ struct HelloPolicy {
   PeerId self;
   const Authenticator* authenticator = nullptr;
   std::uint64_t features = 0;
+  HostId host{};  // where sharing memory is among the features: peers of this host only
 };
 
 class HelloServer {
  public:
   // `policy` outlives it. `over_loopback`: no network lies between the two.
-  HelloServer(const HelloPolicy& policy, const Nonce& nonce, bool over_loopback)
-      : policy_(policy), nonce_(nonce), over_loopback_(over_loopback) {}
+  // `share`: what a client is told that shares memory; without it none does.
+  HelloServer(const HelloPolicy& policy, const Nonce& nonce, bool over_loopback,
+              std::optional<ShareInvite> share = std::nullopt)
+      : policy_(policy), nonce_(nonce), over_loopback_(over_loopback), share_(std::move(share)) {}
 
   // As HelloClient::Feed().
   std::size_t Feed(ConstBytes in, std::vector<std::byte>& out);
@@ -188,15 +211,20 @@ class HelloServer {
   [[nodiscard]] const Status& status() const { return status_; }
   // Who the peer proved to be. Requires: accepted.
   [[nodiscard]] const Peer& peer() const { return peer_; }
+  // What the client was invited to, if it was. Requires: accepted.
+  [[nodiscard]] const std::optional<ShareInvite>& share() const { return share_; }
 
  private:
   void OnClientHello(std::vector<std::byte>& out);
   void OnClientProof(std::vector<std::byte>& out);
   [[nodiscard]] Status Judge(const ClientHello& hello) const;
 
+  [[nodiscard]] std::uint64_t FeaturesWith(const ClientHello& hello) const;
+
   const HelloPolicy& policy_;
   Nonce nonce_;
   bool over_loopback_;
+  std::optional<ShareInvite> share_;
   ClientHello hello_;
   std::vector<std::byte> received_;  // the ClientHello as received
   std::vector<std::byte> sent_;      // the ServerHello as sent

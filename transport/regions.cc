@@ -3,7 +3,15 @@
 #include <algorithm>
 #include <functional>
 
+#include "transport/shm/shared_memory.h"
+
 namespace kdn::transport {
+
+Region::Region(const MemoryRegion& memory) : memory_(memory) {
+  if (memory.fd < 0) return;
+  const std::size_t blocks = (memory.size_bytes + kPopulateBytes - 1) / kPopulateBytes;
+  populated_ = std::make_unique<std::atomic<bool>[]>(blocks);
+}
 
 bool Region::Contains(ConstBytes bytes) const {
   const std::byte* end = memory_.address + memory_.size_bytes;
@@ -27,6 +35,35 @@ void Region::Close() {
   while (uses != kClosed) {
     uses_.wait(uses, std::memory_order_acquire);
     uses = uses_.load(std::memory_order_acquire);
+  }
+}
+
+bool Region::IsShared(ConstBytes bytes) const {
+  if (memory_.fd < 0) return false;
+  if (!any_private_.load(std::memory_order_acquire)) return true;
+  const std::lock_guard lock(mutex_);
+  return std::none_of(private_.begin(), private_.end(), [&](ConstBytes gone) {
+    return std::less<>()(bytes.data(), gone.data() + gone.size()) &&
+           std::less<>()(gone.data(), bytes.data() + bytes.size());
+  });
+}
+
+bool Region::MakePrivate(MutableBytes bytes) {
+  if (!shm::MakePagesPrivate(bytes)) return false;
+  const std::lock_guard lock(mutex_);
+  private_.push_back(shm::PagesOf(bytes));
+  any_private_.store(true, std::memory_order_release);
+  return true;
+}
+
+void Region::Populate(ConstBytes bytes) {
+  if (populated_ == nullptr || bytes.empty()) return;
+  const auto begin = static_cast<std::size_t>(bytes.data() - memory_.address);
+  const std::size_t last = (begin + bytes.size() - 1) / kPopulateBytes;
+  for (std::size_t block = begin / kPopulateBytes; block <= last; ++block) {
+    if (populated_[block].exchange(true, std::memory_order_relaxed)) continue;
+    const std::size_t at = block * kPopulateBytes;
+    shm::Populate({memory_.address + at, std::min(kPopulateBytes, memory_.size_bytes - at)});
   }
 }
 
@@ -65,6 +102,15 @@ Status RegionTable::Unregister(const std::byte* address) {
   }
   region->Close();
   return Status();
+}
+
+std::vector<std::shared_ptr<Region>> RegionTable::Shareable(std::size_t count_max) const {
+  std::vector<std::shared_ptr<Region>> found;
+  const std::lock_guard lock(mutex_);
+  for (const auto& region : regions_) {
+    if (region->memory().fd >= 0 && found.size() < count_max) found.push_back(region);
+  }
+  return found;
 }
 
 Status RegionView::Pin(ConstBytes bytes, std::vector<Region*>& pins) {

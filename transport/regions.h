@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "base/status.h"
 #include "transport/channel.h"
 
@@ -19,7 +20,7 @@ namespace kdn::transport {
 
 class Region {
  public:
-  explicit Region(const MemoryRegion& memory) : memory_(memory) {}
+  explicit Region(const MemoryRegion& memory);
   [[nodiscard]] const MemoryRegion& memory() const { return memory_; }
   [[nodiscard]] bool Contains(ConstBytes bytes) const;
 
@@ -29,10 +30,25 @@ class Region {
   // Lets no more Pin() succeed and returns when all are undone.
   void Close();
 
+  // Of a region with a descriptor. Whether `bytes` lie in the pages that it maps: in those that
+  // have not been made private.
+  [[nodiscard]] bool IsShared(ConstBytes bytes) const;
+  // Puts private pages in the place of those of `bytes`, for good: who has mapped the descriptor
+  // reaches them no more. Requires: nobody here writes to them meanwhile. False if there is no
+  // memory for that.
+  [[nodiscard]] bool MakePrivate(MutableBytes bytes);
+  // Has memory behind `bytes`, so that it is this process that pays for it and not a peer.
+  void Populate(ConstBytes bytes);
+
  private:
   static constexpr std::uint32_t kClosed = 1U << 31;
+  static constexpr std::size_t kPopulateBytes = 256 * limits::kKiB;
   MemoryRegion memory_;
   std::atomic<std::uint32_t> uses_{0};
+  std::unique_ptr<std::atomic<bool>[]> populated_;  // per kPopulateBytes; null without descriptor
+  std::atomic<bool> any_private_{false};
+  mutable std::mutex mutex_;
+  std::vector<ConstBytes> private_;  // guarded by mutex_
 };
 
 class RegionTable {
@@ -42,6 +58,8 @@ class RegionTable {
   Status Register(const MemoryRegion& region);
   // kNotFound if no region begins there.
   Status Unregister(const std::byte* address);
+  // Those with a descriptor, the first `count_max`. Shared with the table, as a view's are.
+  [[nodiscard]] std::vector<std::shared_ptr<Region>> Shareable(std::size_t count_max) const;
 
  private:
   friend class RegionView;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/status.h"
+#include "client/core/bulk_memory.h"
 
 namespace kdn::client {
 
@@ -62,8 +63,10 @@ class Calls {
   // Readable when Poll() has something to do.
   [[nodiscard]] virtual int WaitFd() const = 0;
 
-  // Memory from which and into which bulk may be moved. Called once, before any Start().
-  virtual Status UseMemory(MutableBytes memory) = 0;
+  // Memory from which and into which bulk may be moved, `size_bytes` rounded up to pages, each of
+  // them for one call at a time. Called once, before any Start(). kResourceExhausted if it cannot
+  // be had.
+  virtual Result<std::unique_ptr<BulkMemory>> MakeMemory(std::size_t size_bytes) = 0;
 };
 
 }  // namespace kdn::client

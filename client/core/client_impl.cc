@@ -387,10 +387,8 @@ Status ValidateOptions(const ClientOptions& options) {
 Result<std::unique_ptr<Client>> MakeClient(const ClientOptions& options,
                                            std::shared_ptr<ClientContext> context,
                                            std::unique_ptr<Calls> calls) {
-  KDN_ASSIGN_OR_RETURN(context->staging, StagingPool::Make(options.staging_bytes));
-  if (Status status = calls->UseMemory(context->staging->memory()); !status.ok()) {
-    return std::unexpected(status);
-  }
+  KDN_ASSIGN_OR_RETURN(auto memory, calls->MakeMemory(StagingPool::Rounded(options.staging_bytes)));
+  context->staging = std::make_unique<StagingPool>(std::move(memory));
   KDN_ASSIGN_OR_RETURN(context->workers, WorkPool::Start(options.decode_threads));
   context->health = MakeHealth(*context);
   KDN_ASSIGN_OR_RETURN(context->loop,

@@ -1,7 +1,5 @@
 #include "client/core/staging.h"
 
-#include <sys/mman.h>
-
 #include <iterator>
 #include <utility>
 
@@ -10,30 +8,15 @@ namespace {
 
 constexpr std::size_t kAlignment = 4096;
 
-std::size_t Rounded(std::size_t size_bytes) {
+}  // namespace
+
+std::size_t StagingPool::Rounded(std::size_t size_bytes) {
   return (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<StagingPool>> StagingPool::Make(std::size_t size_bytes) {
-  size_bytes = Rounded(size_bytes);
-  void* address = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED) {
-    return Error(Code::kResourceExhausted, "no memory for the client's staging pool");
-  }
-  madvise(address, size_bytes, MADV_HUGEPAGE);
-  return std::unique_ptr<StagingPool>(
-      new StagingPool({static_cast<std::byte*>(address), size_bytes}));
-}
-
-StagingPool::StagingPool(MutableBytes memory) : memory_(memory) {
-  free_.emplace(0, memory.size());
-}
-
-StagingPool::~StagingPool() {
-  munmap(memory_.data(), memory_.size());
+StagingPool::StagingPool(std::unique_ptr<BulkMemory> memory)
+    : owned_(std::move(memory)), memory_(owned_->bytes()) {
+  free_.emplace(0, memory_.size());
 }
 
 MutableBytes StagingPool::TryTake(std::size_t size_bytes) {

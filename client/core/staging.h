@@ -12,19 +12,19 @@
 #include <memory>
 
 #include "base/bytes.h"
-#include "base/result.h"
+#include "client/core/bulk_memory.h"
 
 namespace kdn::client {
 
 class StagingPool {
  public:
-  // Maps `size_bytes` of memory. kResourceExhausted if it cannot be had.
-  static Result<std::unique_ptr<StagingPool>> Make(std::size_t size_bytes);
-  ~StagingPool();
+  // `memory` begins at a page.
+  explicit StagingPool(std::unique_ptr<BulkMemory> memory);
   StagingPool(const StagingPool&) = delete;
   StagingPool& operator=(const StagingPool&) = delete;
 
-  [[nodiscard]] MutableBytes memory() const { return memory_; }
+  // What a run of `size_bytes` takes of the pool: whole pages.
+  [[nodiscard]] static std::size_t Rounded(std::size_t size_bytes);
 
   // Gives `ready` a run of `size_bytes`, now or when one is free, first come first served; an empty
   // run if the size is larger than the whole pool.
@@ -35,7 +35,6 @@ class StagingPool {
   void Give(MutableBytes run);
 
  private:
-  explicit StagingPool(MutableBytes memory);
   MutableBytes TryTake(std::size_t size_bytes);
   void ServeWaiting();
 
@@ -43,6 +42,7 @@ class StagingPool {
     std::size_t size_bytes;
     std::function<void(MutableBytes)> ready;
   };
+  std::unique_ptr<BulkMemory> owned_;
   MutableBytes memory_;
   std::map<std::size_t, std::size_t> free_;  // offset -> size; neighbours are merged
   std::deque<Waiting> waiting_;

@@ -42,7 +42,9 @@ class EmbeddedCalls final : public Calls {
   [[nodiscard]] bool Connected() const override { return true; }
   bool Poll() override;
   [[nodiscard]] int WaitFd() const override { return epoll_fd_; }
-  Status UseMemory(MutableBytes /*memory*/) override { return {}; }
+  Result<std::unique_ptr<BulkMemory>> MakeMemory(std::size_t size_bytes) override {
+    return MapPrivateMemory(size_bytes);
+  }
 
  private:
   static constexpr NodeId kSelf{1};  // the only node there is

@@ -4,6 +4,7 @@
 #include "client/core/client_impl.h"
 #include "client/remote/remote_calls.h"
 #include "kdn/client.h"
+#include "transport/host.h"
 
 namespace kdn::client {
 namespace {
@@ -14,6 +15,7 @@ transport::Identity IdentityOf(const ClientOptions& options, Random& random) {
   identity.role = transport::PeerRole::kClient;
   identity.tenant = options.tenant;
   identity.peer = RandomId<PeerId>(random);
+  if (options.shared_memory) identity.host = transport::ThisHost(random);
   identity.scheme =
       options.access_secret.empty() ? transport::HelloScheme::kNone : transport::HelloScheme::kHmac;
   identity.secret = options.access_secret;
@@ -35,11 +37,13 @@ Result<std::unique_ptr<Client>> OpenClient(const ClientOptions& options) {
   transport.spin = options.spin;
   transport.insecure = options.insecure;
   transport.congestion_control = options.congestion_control;
+  transport.shared_memory.enabled = options.shared_memory;
   KDN_ASSIGN_OR_RETURN(auto domain, transport::OpenDomain(transport, context->clock,
                                                           context->random, *context->log));
-  KDN_ASSIGN_OR_RETURN(auto calls,
-                       RemoteCalls::Make(std::move(domain), IdentityOf(options, context->random),
-                                         options.coordinator, context->clock, *context->log));
+  KDN_ASSIGN_OR_RETURN(
+      auto calls,
+      RemoteCalls::Make(std::move(domain), IdentityOf(options, context->random),
+                        options.coordinator, context->clock, *context->log, options.shared_memory));
   return MakeClient(options, std::move(context), std::move(calls));
 }
 

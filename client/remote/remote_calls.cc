@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 
+#include "transport/shm/shared_memory.h"
+
 namespace kdn::client {
 namespace {
 
@@ -18,6 +20,15 @@ constexpr std::chrono::milliseconds kPauseMin{50};
 constexpr std::chrono::milliseconds kPauseMax{1000};
 // How long a peer that failed a call is the last choice.
 constexpr std::chrono::milliseconds kAvoidFor{1000};
+
+class SharedBulkMemory final : public BulkMemory {
+ public:
+  explicit SharedBulkMemory(transport::shm::SharedMemory memory) : memory_(std::move(memory)) {}
+  [[nodiscard]] MutableBytes bytes() const override { return memory_.bytes(); }
+
+ private:
+  transport::shm::SharedMemory memory_;
+};
 
 bool Watch(int epoll_fd, int fd) {
   epoll_event event{};
@@ -36,9 +47,9 @@ void Drain(int fd) {
 Result<std::unique_ptr<RemoteCalls>> RemoteCalls::Make(std::unique_ptr<transport::Domain> domain,
                                                        transport::Identity identity,
                                                        std::string coordinator, const Clock& clock,
-                                                       Log& log) {
-  std::unique_ptr<RemoteCalls> calls(
-      new RemoteCalls(std::move(domain), std::move(identity), std::move(coordinator), clock, log));
+                                                       Log& log, bool shares_memory) {
+  std::unique_ptr<RemoteCalls> calls(new RemoteCalls(
+      std::move(domain), std::move(identity), std::move(coordinator), clock, log, shares_memory));
   if (Status status = calls->OpenDescriptors(); !status.ok()) return std::unexpected(status);
   try {
     calls->connector_ =
@@ -51,10 +62,11 @@ Result<std::unique_ptr<RemoteCalls>> RemoteCalls::Make(std::unique_ptr<transport
 }
 
 RemoteCalls::RemoteCalls(std::unique_ptr<transport::Domain> domain, transport::Identity identity,
-                         std::string coordinator, const Clock& clock, Log& log)
+                         std::string coordinator, const Clock& clock, Log& log, bool shares_memory)
     : clock_(clock),
       log_(log),
       coordinator_(std::move(coordinator)),
+      shares_memory_(shares_memory),
       domain_(std::move(domain)),
       identity_(std::move(identity)) {}
 
@@ -82,9 +94,24 @@ RemoteCalls::~RemoteCalls() {
   }
 }
 
-Status RemoteCalls::UseMemory(MutableBytes memory) {
-  memory_ = memory;
-  return domain_->Register({memory.data(), memory.size(), transport::MemoryKind::kHost, 0});
+Result<std::unique_ptr<BulkMemory>> RemoteCalls::MakeMemory(std::size_t size_bytes) {
+  std::unique_ptr<BulkMemory> memory;
+  transport::MemoryRegion region;
+  if (shares_memory_) {
+    // Where it cannot be had, bulk goes through sockets.
+    if (auto shared = transport::shm::SharedMemory::Make(size_bytes)) {
+      region = shared->region();
+      memory = std::make_unique<SharedBulkMemory>(*std::move(shared));
+    }
+  }
+  if (memory == nullptr) {
+    KDN_ASSIGN_OR_RETURN(memory, MapPrivateMemory(size_bytes));
+    region.address = memory->bytes().data();
+    region.size_bytes = memory->bytes().size();
+  }
+  if (Status status = domain_->Register(region); !status.ok()) return std::unexpected(status);
+  memory_ = memory->bytes();
+  return memory;
 }
 
 // -- Peers -------------------------------------------------------------------------------------

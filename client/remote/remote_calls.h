@@ -23,10 +23,11 @@ namespace kdn::client {
 class RemoteCalls final : public Calls {
  public:
   // Begins to connect to the coordinator at once. `clock` and `log` outlive this.
+  // `shares_memory`: MakeMemory() makes such that servers of this host can be let into.
   static Result<std::unique_ptr<RemoteCalls>> Make(std::unique_ptr<transport::Domain> domain,
                                                    transport::Identity identity,
                                                    std::string coordinator, const Clock& clock,
-                                                   Log& log);
+                                                   Log& log, bool shares_memory = false);
   ~RemoteCalls() override;
 
   CallId Start(CallRequest request) override;
@@ -36,7 +37,7 @@ class RemoteCalls final : public Calls {
   [[nodiscard]] bool Connected() const override { return connected_.load(); }
   bool Poll() override;
   [[nodiscard]] int WaitFd() const override { return epoll_fd_; }
-  Status UseMemory(MutableBytes memory) override;
+  Result<std::unique_ptr<BulkMemory>> MakeMemory(std::size_t size_bytes) override;
 
  private:
   enum class PeerState : std::uint8_t { kConnecting, kUp, kDown };
@@ -57,7 +58,7 @@ class RemoteCalls final : public Calls {
   };
 
   RemoteCalls(std::unique_ptr<transport::Domain> domain, transport::Identity identity,
-              std::string coordinator, const Clock& clock, Log& log);
+              std::string coordinator, const Clock& clock, Log& log, bool shares_memory);
   Status OpenDescriptors();
   void Connect(const std::string& endpoint, Peer& peer);
   void TakeOutcome(Connector::Outcome outcome);
@@ -74,8 +75,9 @@ class RemoteCalls final : public Calls {
   const Clock& clock_;
   Log& log_;
   const std::string coordinator_;
+  const bool shares_memory_;
   std::unique_ptr<transport::Domain> domain_;
-  MutableBytes memory_;
+  MutableBytes memory_;  // registered
   int epoll_fd_ = -1;
   int wake_fd_ = -1;
   int timer_fd_ = -1;

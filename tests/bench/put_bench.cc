@@ -50,6 +50,7 @@ class PutBench {
     auto client_options = admin::ClientOptionsOf(*cluster_->settings());
     client_options->chunk_tokens = admin::kFileChunkTokens;
     client_options->timeout = std::chrono::seconds(20);
+    client_options->shared_memory = false;  // sockets are what it is held against
     client_options->io_threads = settings.io_threads;
     client_options->decode_threads = settings.decode_threads;
     client_options->congestion_control = settings.congestion;

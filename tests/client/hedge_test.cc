@@ -94,7 +94,9 @@ class TwoNodes final : public Calls {
     return busy;
   }
   int WaitFd() const override { return store_->WaitFd(); }
-  Status UseMemory(MutableBytes memory) override { return store_->UseMemory(memory); }
+  Result<std::unique_ptr<BulkMemory>> MakeMemory(std::size_t size_bytes) override {
+    return store_->MakeMemory(size_bytes);
+  }
 
  private:
   struct Ended {

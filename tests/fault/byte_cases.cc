@@ -100,8 +100,10 @@ CaseOutcome StoredBitFlip(const CaseOptions& options) {
 
 CaseOutcome WireBitFlip(const CaseOptions& options) {
   // Nodes say that they are at 127.0.0.2, where proxies listen at the same ports.
-  auto rig =
-      Rig::Make(RigOf(options, {.nodes = 2, .node_settings = {"node.advertise_host=127.0.0.2"}}));
+  auto rig = Rig::Make(RigOf(
+      options, {.nodes = 2,
+                // What shares memory does not pass a proxy.
+                .node_settings = {"node.advertise_host=127.0.0.2", "node.shared_memory=false"}}));
   if (!rig) return Broken(0, rig.error().ToString());
   std::vector<std::unique_ptr<FlippingProxy>> proxies;
   for (std::size_t node = 1; node <= 2; ++node) {

@@ -460,7 +460,8 @@ TEST_P(EachTransport, UnregisterWaitsForCallsThatUseTheMemory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, EachTransport,
-                         testing::Values("tcp", "loopback", "tcp_lanes", "tcp_movers"),
+                         testing::Values("tcp", "loopback", "tcp_lanes", "tcp_movers", "shm",
+                                         "shm_lanes"),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace

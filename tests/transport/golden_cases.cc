@@ -66,6 +66,16 @@ ServerProof GoldenServerProof() {
   return {Code::kUnauthenticated, Counting(std::vector<std::byte>(32), 0x60), "wrong"};
 }
 
+ServerProof GoldenShareProof() {
+  ServerProof proof{Code::kOk, Counting(std::vector<std::byte>(32), 0x60), ""};
+  proof.share = ShareInvite{"kdn-0123", Counting(Nonce{}, 0x80)};
+  return proof;
+}
+
+shm::MemoryOffer GoldenOffer() {
+  return {{Counting(Nonce{}, 0x80), Counting(Nonce{}, 0xA0)}, {0x10000000, 0x3000}};
+}
+
 std::vector<FrameHeader> GoldenFrames() {
   FrameHeader request{.type = FrameType::kRequest, .call = 0x01020304, .size = 5};
   request.size_a = 0x8000000;
@@ -81,7 +91,11 @@ std::vector<FrameHeader> GoldenFrames() {
   pull.type = FrameType::kPull;
   const FrameHeader cancel{.type = FrameType::kCancel, .call = 9};
   const FrameHeader goodbye{.type = FrameType::kGoodbye, .code = Code::kUnavailable};
-  return {request, response, slice, end, pull, cancel, goodbye};
+  FrameHeader shared{.type = FrameType::kRequest, .call = 0x01020304, .size = 5};
+  shared.piece = PackSharedBulk({2, 0x3FE});
+  shared.offset = 0x0102030000;
+  shared.size_b = 0x4000001;
+  return {request, response, slice, end, pull, cancel, goodbye, shared};
 }
 
 std::vector<std::byte> GoldenBody(const FrameHeader& header) {
@@ -95,9 +109,13 @@ std::vector<GoldenCase> GoldenHellos() {
       Encoded("client_proof", GoldenClientProof()), Encoded("server_proof", GoldenServerProof())};
 }
 
+std::vector<GoldenCase> GoldenShares() {
+  return {Encoded("share_proof", GoldenShareProof()), Encoded("memory_offer", GoldenOffer())};
+}
+
 std::vector<GoldenCase> GoldenFrameHeaders() {
-  const std::vector<std::string> names = {"request", "response", "slice",  "piece_end",
-                                          "pull",    "cancel",   "goodbye"};
+  const std::vector<std::string> names = {"request", "response", "slice",   "piece_end",
+                                          "pull",    "cancel",   "goodbye", "shared_request"};
   std::vector<GoldenCase> cases;
   for (const FrameHeader& header : GoldenFrames()) {
     FrameBytes bytes;

@@ -6,6 +6,7 @@
 
 #include "transport/frame.h"
 #include "transport/hello.h"
+#include "transport/shm/offer.h"
 
 namespace kdn::transport::test {
 
@@ -13,6 +14,8 @@ namespace kdn::transport::test {
 [[nodiscard]] ServerHello GoldenServerHello();
 [[nodiscard]] ClientProof GoldenClientProof();
 [[nodiscard]] ServerProof GoldenServerProof();
+[[nodiscard]] ServerProof GoldenShareProof();  // of a server that shares memory
+[[nodiscard]] shm::MemoryOffer GoldenOffer();
 
 // A header of each type, and the body that the messages among them have.
 [[nodiscard]] std::vector<FrameHeader> GoldenFrames();
@@ -23,6 +26,8 @@ struct GoldenCase {
   std::vector<std::byte> bytes;
 };
 [[nodiscard]] std::vector<GoldenCase> GoldenHellos();
+// What is said about sharing memory: the proof that invites, the offer that answers it.
+[[nodiscard]] std::vector<GoldenCase> GoldenShares();
 // Each header as it is sealed; its body is not in it.
 [[nodiscard]] std::vector<GoldenCase> GoldenFrameHeaders();
 

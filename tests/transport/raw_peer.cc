@@ -54,9 +54,9 @@ std::optional<RawPeer::Frame> RawPeer::ReceiveFrame() {
   return Frame{*header, *std::move(body)};
 }
 
-bool RawPeer::SayHello(const Identity& identity) {
+bool RawPeer::SayHello(const Identity& identity, std::optional<ShareInvite>* share) {
   std::vector<std::byte> out;
-  HelloClient hello(identity, Nonce{}, out);
+  HelloClient hello(identity, Nonce{}, out, share == nullptr ? 0 : kFeatureSharedMemory);
   while (hello.state() == HelloState::kTalking) {
     if (!Send(std::exchange(out, {}))) return false;
     const auto in = Receive(hello.wanted());
@@ -69,12 +69,15 @@ bool RawPeer::SayHello(const Identity& identity) {
       hello.Feed(*more, out);
     }
   }
+  if (share != nullptr) *share = hello.share();
   return hello.state() == HelloState::kAccepted;
 }
 
-void RawPeer::AnswerHello(const Authenticator& authenticator) {
-  const HelloPolicy policy{TestCluster(), PeerId{}, &authenticator, 0};
-  HelloServer hello(policy, Nonce{}, true);
+void RawPeer::AnswerHello(const Authenticator& authenticator,
+                          const std::optional<ShareInvite>& invite) {
+  const HelloPolicy policy{TestCluster(), PeerId{}, &authenticator, kFeatureSharedMemory,
+                           ClientIdentity().host};
+  HelloServer hello(policy, Nonce{}, true, invite);
   std::vector<std::byte> out;
   while (hello.state() == HelloState::kTalking) {
     const auto in = Receive(hello.wanted());

@@ -34,8 +34,12 @@ class RawPeer {
   // Whether the other end closes without sending anything more.
   [[nodiscard]] bool IsClosed();
 
-  [[nodiscard]] bool SayHello(const Identity& identity);
-  void AnswerHello(const Authenticator& authenticator);
+  // `share`, if it is given: what the server invites to, which it is asked for then.
+  [[nodiscard]] bool SayHello(const Identity& identity,
+                              std::optional<ShareInvite>* share = nullptr);
+  // `invite`: what the client is invited to, if it is of ClientIdentity()'s host.
+  void AnswerHello(const Authenticator& authenticator,
+                   const std::optional<ShareInvite>& invite = std::nullopt);
   void Close() { fd_.Close(); }
   [[nodiscard]] int fd() const { return fd_.get(); }
 

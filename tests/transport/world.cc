@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/limits.h"
 #include "transport/loopback/loopback.h"
 
 namespace kdn::transport::test {
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
+constexpr std::size_t kSharedBytes = 128 * limits::kMiB;
 
 }  // namespace
 
@@ -241,11 +243,14 @@ std::vector<Event> Client::PiecesOf(std::uint64_t tag) const {
 }
 
 World::World(std::string_view kind, Options options) {
-  options.kind = kind.starts_with("tcp") ? "tcp" : kind;
-  if (kind == "tcp_lanes") options.threads = 3;
+  const bool shares = kind.starts_with("shm");
+  options.kind = kind.starts_with("tcp") || shares ? "tcp" : kind;
+  if (kind.ends_with("_lanes")) options.threads = 3;
   only_movers_ = kind == "tcp_movers";
   queue_depth_ = options.queue_depth;
   if (only_movers_) options.queue_depth *= 2;
+  options.shared_memory.enabled = shares;
+  options.shared_memory.host = ClientIdentity().host;
   if (options.connections == 0) options.connections = 1;
   if (kind == "loopback") {
     const auto network = loopback::NewNetwork();
@@ -254,6 +259,10 @@ World::World(std::string_view kind, Options options) {
   } else {
     client_ = *OpenDomain(options, clock_, random_, log_);
     server_ = *OpenDomain(options, clock_, random_, log_);
+  }
+  for (int i = 0; kind.starts_with("shm") && i < 2; ++i) {
+    shared_.push_back(*shm::SharedMemory::Make(kSharedBytes));
+    EXPECT_TRUE(client_->Register(shared_.back().region()).ok());
   }
 }
 
@@ -277,6 +286,10 @@ Status World::Unregister(const std::byte* address) {
 }
 
 MutableBytes World::Memory(std::size_t size) {
+  if (!shared_.empty()) {
+    EXPECT_TRUE(shared_used_ < shared_.size() && size <= kSharedBytes);
+    return shared_[shared_used_++].bytes().first(size);
+  }
   memory_.emplace_back(size);
   MemoryRegion region;
   region.address = memory_.back().data();

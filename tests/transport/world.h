@@ -22,6 +22,7 @@
 #include "transport/channel.h"
 #include "transport/lanes/laned_channel.h"
 #include "transport/lanes/mover.h"
+#include "transport/shm/shared_memory.h"
 #include "transport/wakeup.h"
 
 namespace kdn::transport::test {
@@ -150,7 +151,8 @@ class Client {
 };
 
 // The two sides of one kind of transport: a name of the registry, "tcp_lanes" for TCP of which two
-// lanes are polled by movers, "tcp_movers" for TCP of which all is.
+// lanes are polled by movers, "tcp_movers" for TCP of which all is, "shm" for TCP between sides
+// that share memory, "shm_lanes" for both.
 class World {
  public:
   explicit World(std::string_view kind, Options options = {});
@@ -159,7 +161,7 @@ class World {
   [[nodiscard]] Domain& server_domain() { return *server_; }
   [[nodiscard]] Result<std::unique_ptr<Channel>> Connect(const std::string& endpoint,
                                                          const Identity& identity);
-  // Memory that is registered with the client's domain.
+  // Memory that is registered with the client's domain; of "shm" at most twice, and 128 MiB each.
   [[nodiscard]] MutableBytes Memory(std::size_t size);
   Status Unregister(const std::byte* address);
   [[nodiscard]] TimePoint In(Duration duration) { return clock_.Now() + duration; }
@@ -177,6 +179,8 @@ class World {
   std::unique_ptr<Domain> client_;
   std::unique_ptr<Domain> server_;
   std::vector<std::vector<std::byte>> memory_;
+  std::vector<shm::SharedMemory> shared_;  // of "shm": registered before anybody connects
+  std::size_t shared_used_ = 0;
 };
 
 }  // namespace kdn::transport::test

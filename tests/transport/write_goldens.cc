@@ -1,5 +1,5 @@
-// Writes the golden bytes of every Hello message and frame into a folder. Run when one is added;
-// bytes that exist already never change within a protocol version.
+// Writes the golden bytes of every Hello message, offer and frame into a folder. Run when one is
+// added; bytes that exist already never change within a protocol version.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     }
   };
   write("hello", kdn::transport::test::GoldenHellos());
+  write("share", kdn::transport::test::GoldenShares());
   write("frame", kdn::transport::test::GoldenFrameHeaders());
   return 0;
 }

@@ -26,7 +26,8 @@ void Buffer::Trim() {
   capacity_ = 0;
 }
 
-ClientCalls::ClientCalls(std::uint32_t depth) : depth_(depth), pieces_(kPieceEventsMax) {
+ClientCalls::ClientCalls(std::uint32_t depth, shm::ClientShare* share)
+    : depth_(depth), share_(share), pieces_(kPieceEventsMax) {
   for (auto* list : {&free_, &active_, &ended_, &delivered_}) list->reserve(depth);
 }
 
@@ -52,6 +53,7 @@ void ClientCalls::Recycle(ClientCall* call) {
   call->response.Trim();
   call->send_bulk.clear();
   call->window = {};
+  call->loan = {};
   call->progress = {};
   call->pulls_open = 0;
   free_.push_back(call);
@@ -61,6 +63,8 @@ void ClientCalls::Forget(ClientCall* call) {
   active_[call->active_index] = active_.back();
   active_[call->active_index]->active_index = call->active_index;
   active_.pop_back();
+  if (call->loan.valid()) [[maybe_unused]]
+    const bool closed = share_->Close(call->loan);  // it was never opened
   UnpinAll(call->pins);
   Recycle(call);
 }
@@ -69,10 +73,38 @@ void ClientCalls::End(ClientCall* call, Code code) {
   active_[call->active_index] = active_.back();
   active_[call->active_index]->active_index = call->active_index;
   active_.pop_back();
-  UnpinAll(call->pins);
   call->connection = nullptr;
   call->code = code;
+  if (call->loan.valid() && !share_->Close(call->loan)) {
+    settling_.push_back({call, TimePoint::max()});
+    return;
+  }
+  UnpinAll(call->pins);
   ended_.push_back(call);
+}
+
+bool ClientCalls::Settles(Settling& settling, TimePoint now) {
+  ClientCall* call = settling.call;
+  if (settling.until == TimePoint::max()) settling.until = now + kSettleTime;
+  if (!share_->Close(call->loan) &&
+      (now < settling.until || !share_->Revoke(call->loan, call->window))) {
+    return false;
+  }
+  UnpinAll(call->pins);
+  ended_.push_back(call);
+  return true;
+}
+
+bool ClientCalls::Settle(TimePoint now) {
+  std::erase_if(settling_, [&](Settling& settling) { return Settles(settling, now); });
+  return !settling_.empty();
+}
+
+void ClientCalls::SettleAll() {
+  for (Settling& settling : settling_) settling.until = TimePoint::min();
+  // Where there is no memory to cut it off with, the server has to come to the end of its block.
+  while (Settle(TimePoint::min())) {
+  }
 }
 
 void ClientCalls::AddPiece(std::uint64_t tag, std::uint32_t piece, std::size_t offset,

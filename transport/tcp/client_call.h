@@ -13,6 +13,7 @@
 
 #include "transport/channel.h"
 #include "transport/regions.h"
+#include "transport/shm/client_share.h"
 #include "transport/tcp/inbox.h"
 #include "transport/tcp/outbox.h"
 
@@ -55,6 +56,7 @@ struct ClientCall final : OutSink {
   std::size_t send_bulk_bytes = 0;
   MutableBytes window;
   std::vector<Region*> pins;
+  shm::Loan loan;  // valid if the server moves the bulk itself, in shared memory
   OutStream stream;
   std::uint32_t pulls_open = 0;
   Scatter landing;
@@ -70,14 +72,22 @@ struct ClientCall final : OutSink {
 
 class ClientCalls {
  public:
-  explicit ClientCalls(std::uint32_t depth);
+  // `share`: what the server was shown; null if nothing. Outlives this.
+  explicit ClientCalls(std::uint32_t depth, shm::ClientShare* share = nullptr);
 
   // A call that is ready to be filled in; null if as many are open as may be.
   [[nodiscard]] ClientCall* Open();
   // Takes back what Open() gave, before anything was said about it.
   void Forget(ClientCall* call);
-  // Its kDone is due. Requires: nothing refers to its bulk memory any more.
+  // Its kDone is due, as soon as a server that is just writing to its shared memory has stopped.
+  // Requires: nothing else refers to its bulk memory any more.
   void End(ClientCall* call, Code code);
+  // Ends calls whose server has stopped meanwhile, or does not by now: then its hand is cut off.
+  // True if some are still left.
+  bool Settle(TimePoint now);
+  // The same for all of them, at once.
+  void SettleAll();
+  [[nodiscard]] shm::ClientShare* share() const { return share_; }
   void AddPiece(std::uint64_t tag, std::uint32_t piece, std::size_t offset, std::size_t size);
   [[nodiscard]] bool HasRoomForPiece() const { return piece_count_ < pieces_.size(); }
 
@@ -91,7 +101,14 @@ class ClientCalls {
 
  private:
   static constexpr std::size_t kPieceEventsMax = 1024;
+  // How long a server may take to leave a gate: it copies a block in a fraction of a millisecond.
+  static constexpr std::chrono::milliseconds kSettleTime{5};
+  struct Settling {
+    ClientCall* call;
+    TimePoint until;  // set by the first Settle()
+  };
   void Recycle(ClientCall* call);
+  [[nodiscard]] bool Settles(Settling& settling, TimePoint now);
 
   std::vector<std::unique_ptr<ClientCall>> all_;
   std::uint32_t depth_;
@@ -99,6 +116,8 @@ class ClientCalls {
   std::vector<ClientCall*> active_;
   std::vector<ClientCall*> ended_;  // kDone not delivered yet: those from ended_next_ on
   std::size_t ended_next_ = 0;
+  shm::ClientShare* share_;
+  std::vector<Settling> settling_;  // ended, but for the server's last block
   std::vector<ClientCall*> delivered_;
   std::vector<Event> pieces_;  // a ring of piece_count_ from piece_next_ on
   std::size_t piece_next_ = 0;

@@ -13,8 +13,8 @@ constexpr std::chrono::milliseconds kSilenceMax{1000};
 
 }  // namespace
 
-ClientConnection::ClientConnection(Fd fd, ClientCalls& calls, void* zeros)
-    : fd_(std::move(fd)), calls_(calls), outbox_(zeros), slots_(kCallSlots) {
+ClientConnection::ClientConnection(Fd fd, std::uint32_t number, ClientCalls& calls, void* zeros)
+    : fd_(std::move(fd)), number_(number), calls_(calls), outbox_(zeros), slots_(kCallSlots) {
   free_slots_.reserve(kCallSlots);
   for (std::uint32_t slot = kCallSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
@@ -32,13 +32,18 @@ void ClientConnection::Start(ClientCall& call, std::uint64_t remaining_us) {
   call.stream.call = call.id;
   call.request_in_flight = true;
   ++open_calls_;
-  if (!call.window.empty()) ++open_windows_;
+  if (ExpectsBulk(call)) ++open_windows_;
   inbox_.ExpectBulk(open_windows_ > 0);
   FrameHeader header{.type = FrameType::kRequest, .call = call.id};
   header.size = static_cast<std::uint32_t>(call.request.bytes().size());
   header.size_a = call.send_bulk_bytes;
   header.size_b = call.window.size();
   header.remaining_us = remaining_us;
+  if (call.loan.valid()) {
+    header.piece = PackSharedBulk(call.loan.bulk);
+    header.offset = call.loan.offset;
+    calls_.share()->Open(call.loan, number_, call.id);
+  }
   outbox_.Push(header, call.request.bytes(), &call);
 }
 
@@ -46,7 +51,7 @@ void ClientConnection::Detach(ClientCall& call, Code code) {
   slots_[SlotOf(call.id)] = nullptr;
   free_slots_.push_back(SlotOf(call.id));
   --open_calls_;
-  if (!call.window.empty()) --open_windows_;
+  if (ExpectsBulk(call)) --open_windows_;
   inbox_.ExpectBulk(open_windows_ > 0);
   inbox_.Drop(&call.landing);
   // The answer to an earlier frame may be half way into it.
@@ -174,7 +179,12 @@ bool ClientConnection::OnFrame(const FrameHeader& header, ConstBytes) {
 
 bool ClientConnection::OnPieceEnd(ClientCall& call, const FrameHeader& header) {
   PieceProgress& progress = call.progress;
-  if (!progress.open) progress = {true, header.piece, header.offset, 0};
+  if (!progress.open) {
+    // In shared memory it is there without a slice.
+    const bool fits = call.loan.valid() && header.offset <= call.window.size() &&
+                      header.size_a <= call.window.size() - header.offset;
+    progress = {true, header.piece, header.offset, fits ? header.size_a : 0};
+  }
   if (header.piece != progress.piece || header.offset != progress.offset ||
       header.size_a != progress.received || header.offset > call.window.size()) {
     return false;

@@ -16,8 +16,9 @@ namespace kdn::transport::tcp {
 
 class ClientConnection final : public InboxHandler {
  public:
-  // `fd` has an accepted Hello behind it. `calls` and `zeros` outlive the connection.
-  ClientConnection(Fd fd, ClientCalls& calls, void* zeros);
+  // `fd` has an accepted Hello behind it; it is the channel's connection number `number`. `calls`
+  // and `zeros` outlive the connection.
+  ClientConnection(Fd fd, std::uint32_t number, ClientCalls& calls, void* zeros);
   ~ClientConnection() override;
 
   [[nodiscard]] bool alive() const { return fd_.valid(); }
@@ -62,7 +63,13 @@ class ClientConnection final : public InboxHandler {
   // Lets go of everything that refers to the call.
   void Detach(ClientCall& call, Code code);
 
+  // Whether bulk for it comes through the socket.
+  [[nodiscard]] static bool ExpectsBulk(const ClientCall& call) {
+    return !call.window.empty() && !call.loan.valid();
+  }
+
   Fd fd_;
+  const std::uint32_t number_;
   ClientCalls& calls_;
   Outbox outbox_;
   Inbox inbox_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace kdn::transport::tcp {
 
@@ -115,9 +116,38 @@ void Outbox::LayMessage(const Message& message) {
   if (!message.body.empty()) AddVector(frame, message.body.data(), message.body.size());
 }
 
+ConstBytes Outbox::TakeBytes(OutPiece& piece, std::size_t size_max) {
+  const ConstBytes span = piece.from[piece.span].subspan(piece.span_offset);
+  const std::size_t used = std::min(span.size(), size_max);
+  piece.laid += used;
+  piece.span_offset += used;
+  if (used == span.size()) {
+    ++piece.span;
+    piece.span_offset = 0;
+  }
+  return span.first(used);
+}
+
+bool Outbox::CopySlice(OutStream& stream) {
+  OutPiece& piece = *stream.head;
+  std::array<ConstBytes, kVectorsMax> from;
+  const std::size_t offset = piece.offset + piece.laid;
+  std::size_t count = 0;
+  std::size_t size = 0;
+  while (piece.laid < piece.size && size < kCopyBytesMax && count < from.size()) {
+    from[count] = TakeBytes(piece, kCopyBytesMax - size);
+    size += from[count++].size();
+  }
+  batch_bytes_ += size;
+  copied_bytes_ += size;
+  return stream.place.Write(offset, std::span(from).first(count));
+}
+
 void Outbox::LaySlice(OutStream& stream) {
   OutPiece* piece = stream.head;
-  if (piece->laid < piece->size) {
+  if (stream.place.valid()) {
+    if (piece->laid < piece->size && !CopySlice(stream)) return Abandon(stream, Code::kCancelled);
+  } else if (piece->laid < piece->size) {
     FrameBytes& bytes = headers_[frame_count_];
     Frame& frame = BeginFrame();
     frame.stream = &stream;
@@ -127,20 +157,17 @@ void Outbox::LaySlice(OutStream& stream) {
     // One vector stays free for the end of the piece.
     while (piece->laid < piece->size && header.size < kSliceBytesMax &&
            vector_count_ + 1 < kVectorsMax) {
-      const ConstBytes span = piece->from[piece->span].subspan(piece->span_offset);
-      const std::size_t used = std::min(span.size(), kSliceBytesMax - header.size);
-      AddVector(frame, span.data(), used);
-      header.size += static_cast<std::uint32_t>(used);
-      piece->laid += used;
-      piece->span_offset += used;
-      if (used == span.size()) {
-        ++piece->span;
-        piece->span_offset = 0;
-      }
+      const ConstBytes bytes_taken = TakeBytes(*piece, kSliceBytesMax - header.size);
+      AddVector(frame, bytes_taken.data(), bytes_taken.size());
+      header.size += static_cast<std::uint32_t>(bytes_taken.size());
     }
     Seal(header, {}, bytes);
   }
-  if (piece->laid < piece->size) return;
+  if (piece->laid == piece->size) LayEnd(stream);
+}
+
+void Outbox::LayEnd(OutStream& stream) {
+  OutPiece* piece = stream.head;
   FrameBytes& bytes = headers_[frame_count_];
   Frame& frame = BeginFrame();
   frame.stream = &stream;
@@ -159,37 +186,40 @@ void Outbox::LaySlice(OutStream& stream) {
 
 void Outbox::FillBatch() {
   vector_count_ = vector_next_ = frame_count_ = frame_next_ = frame_sent_ = batch_bytes_ = 0;
-  const auto has_room = [this] {
-    return frame_count_ + 2 <= kFramesMax && vector_count_ + 3 <= kVectorsMax &&
-           batch_bytes_ < kBatchBytes;
+  const auto has_space = [this] {
+    return frame_count_ + 2 <= kFramesMax && vector_count_ + 3 <= kVectorsMax;
   };
-  while (queue_next_ < queue_.size() && has_room()) {
-    LayMessage(queue_[queue_next_++]);
-  }
-  if (queue_next_ == queue_.size()) {
-    queue_.clear();
-    queue_next_ = 0;
-  }
+  const auto has_room = [&] { return has_space() && batch_bytes_ < kBatchBytes; };
+  while (queue_next_ < queue_.size() && has_room()) LayMessage(queue_[queue_next_++]);
   while (ready_head_ != nullptr && has_room()) {
     OutStream& stream = *ready_head_;
     Unready(stream);
     LaySlice(stream);
     if (stream.head != nullptr) {
       MakeReady(stream);
-    } else {
-      stream.sink->OnStreamEmpty();
+      continue;
     }
+    stream.sink->OnStreamEmpty();
+    // What was copied is there already: the answer does not wait for the next call's copies.
+    while (stream.place.valid() && queue_next_ < queue_.size() && has_space()) {
+      LayMessage(queue_[queue_next_++]);
+    }
+  }
+  if (queue_next_ == queue_.size()) {
+    queue_.clear();
+    queue_next_ = 0;
   }
 }
 
 FlushResult Outbox::Flush(int fd, std::size_t budget) {
   std::size_t sent_in_all = 0;
   for (;;) {
-    if (BatchDone()) {
-      FillBatch();
-      if (BatchDone()) return FlushResult::kIdle;
+    while (BatchDone()) {
+      if (idle()) return FlushResult::kIdle;
+      if (sent_in_all >= budget) return FlushResult::kMore;
+      FillBatch();  // nothing is laid out of a piece that is being copied until its end
+      sent_in_all += std::exchange(copied_bytes_, 0);
     }
-    if (sent_in_all >= budget) return FlushResult::kMore;
     msghdr message{};
     message.msg_iov = &vectors_[vector_next_];
     message.msg_iovlen = vector_count_ - vector_next_;

@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "transport/frame.h"
+#include "transport/shm/server_share.h"
 
 namespace kdn::transport::tcp {
 
@@ -51,6 +52,7 @@ struct OutStream {
   OutPiece* head = nullptr;
   OutPiece* tail = nullptr;
   OutStream* next_ready = nullptr;
+  shm::SharedPlace place;      // if valid, pieces are copied to there and only their ends are sent
   bool ready = false;          // in the Outbox's ring
   std::uint32_t in_batch = 0;  // frames of it in the batch
 };
@@ -93,6 +95,8 @@ class Outbox {
   static constexpr std::size_t kVectorsMax = 96;
   static constexpr std::size_t kFramesMax = 48;
   static constexpr std::size_t kBatchBytes = 1 << 20;
+  // Of shared memory: what is copied before the next call has its turn.
+  static constexpr std::size_t kCopyBytesMax = 1 << 20;
 
   struct Message {
     FrameHeader header;
@@ -113,6 +117,11 @@ class Outbox {
   void FillBatch();
   void LayMessage(const Message& message);
   void LaySlice(OutStream& stream);
+  void LayEnd(OutStream& stream);
+  // Takes the next bytes of a piece, at most `size_max`.
+  static ConstBytes TakeBytes(OutPiece& piece, std::size_t size_max);
+  // The next slice of a piece, to where the peer sees it. False if the peer has given the call up.
+  [[nodiscard]] bool CopySlice(OutStream& stream);
   Frame& BeginFrame();
   void AddVector(Frame& frame, const void* data, std::size_t size);
   void Advance(std::size_t sent);
@@ -140,6 +149,7 @@ class Outbox {
   std::size_t frame_next_ = 0;
   std::size_t frame_sent_ = 0;  // bytes of frames_[frame_next_] that are sent
   std::size_t batch_bytes_ = 0;
+  std::size_t copied_bytes_ = 0;  // to shared memory, since Flush() looked
 };
 
 }  // namespace kdn::transport::tcp

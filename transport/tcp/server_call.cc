@@ -31,10 +31,11 @@ void ServerCall::Destroy(ServerCall* call) {
 }
 
 void ServerCall::Begin(ServerConnection& connection, const Peer& peer, const FrameHeader& header,
-                       TimePoint deadline) {
+                       TimePoint deadline, const shm::SharedPlace& place) {
   connection_ = &connection;
   peer_ = peer;
   stream_.call = header.call;
+  stream_.place = place;
   send_bulk_bytes_ = header.size_a;
   receive_bulk_bytes_ = header.size_b;
   deadline_ = deadline;
@@ -86,7 +87,26 @@ void ServerCall::ReceivePiece(std::uint32_t piece, std::size_t offset,
   SendPulls();
 }
 
+std::size_t ServerCall::CopyPulls(std::size_t budget) {
+  std::size_t copied = 0;
+  while (WantsCopies() && copied < budget) {
+    const Pull& pull = PullAt(0);
+    const std::uint32_t piece = pull.piece;
+    copied += pull.size;
+    // A caller that has given up says so in a frame that is on its way.
+    const bool whole = stream_.place.Read(pull.offset, pull.into);
+    pull_first_ = (pull_first_ + 1) % pulls_.size();
+    --pull_count_;
+    AddMoved(piece, whole ? Code::kOk : Code::kCancelled);
+  }
+  return copied;
+}
+
 void ServerCall::SendPulls() {
+  if (stream_.place.valid()) {
+    if (pull_count_ > 0) connection_->AddCopier(*this);
+    return host_->AddDirty(*connection_);
+  }
   while (pulls_sent_ < std::min<std::size_t>(pull_count_, kPullsPerCallMax)) {
     const Pull& pull = PullAt(pulls_sent_++);
     connection_->outbox().Push({.type = FrameType::kPull,

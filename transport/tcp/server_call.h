@@ -56,8 +56,9 @@ class ServerCall final : public Exchange, public OutSink {
 
   // The server's side.
   // Begins a new life as the call of this header.
+  // `place`: where its bulk lies in shared memory, if it does.
   void Begin(ServerConnection& connection, const Peer& peer, const FrameHeader& header,
-             TimePoint deadline);
+             TimePoint deadline, const shm::SharedPlace& place);
   [[nodiscard]] Buffer& request_buffer() { return request_; }
   [[nodiscard]] std::uint32_t id() const { return stream_.call; }
   [[nodiscard]] TimePoint deadline() const override { return deadline_; }
@@ -73,6 +74,10 @@ class ServerCall final : public Exchange, public OutSink {
   // A slice, or the end, of a piece that was asked for.
   [[nodiscard]] Landing OnSlice(const FrameHeader& header);
   [[nodiscard]] bool OnPieceEnd(const FrameHeader& header);
+  // Copies what was asked of the caller's shared memory, about `budget` bytes at most; returns how
+  // many. More is left while WantsCopies().
+  std::size_t CopyPulls(std::size_t budget);
+  [[nodiscard]] bool WantsCopies() const { return stream_.place.valid() && pull_count_ > 0; }
   // Gives it back unless something still refers to it.
   void MaybeRecycle();
   [[nodiscard]] bool held() const { return held_; }

@@ -54,6 +54,7 @@ void ServerConnection::ReadHello() {
     return Break();
   }
   peer_ = hello_->peer();
+  invite_ = hello_->share();
   hello_.reset();
   link_ = std::make_unique<Link>(zeros_);
 }
@@ -75,8 +76,47 @@ void ServerConnection::Read() {
   if (result == ReadResult::kClosed || result == ReadResult::kBroken) Break();
 }
 
+const Peer* ServerConnection::Invited(const Nonce& ticket) const {
+  if (!alive() || !ready() || !invite_) return nullptr;
+  return EqualInConstantTime(invite_->ticket, ticket) ? &peer_ : nullptr;
+}
+
+void ServerConnection::UseShared(std::shared_ptr<const shm::OfferedMemory> memory,
+                                 std::uint32_t number) {
+  invite_.reset();
+  shared_ = std::move(memory);
+  shared_number_ = number;
+}
+
+bool ServerConnection::FindShared(const FrameHeader& header, shm::SharedPlace& place) const {
+  if (UnpackSharedBulk(header.piece).region == 0) return true;
+  if (shared_ == nullptr) return false;
+  const std::optional<shm::SharedPlace> found = shared_->Find(header, shared_number_);
+  if (found) place = *found;
+  return found.has_value();
+}
+
+void ServerConnection::AddCopier(ServerCall& call) {
+  std::vector<ServerCall*>& copiers = link_->copiers;
+  if (std::find(copiers.begin(), copiers.end(), &call) == copiers.end()) copiers.push_back(&call);
+}
+
+// One turn: what is left waits for the other connections' turns.
+void ServerConnection::CopyPulls() {
+  std::vector<ServerCall*>& copiers = link_->copiers;
+  std::size_t copied = 0;
+  while (!copiers.empty() && copied < kReadBudgetBytes) {
+    ServerCall& call = *copiers.front();
+    copied += call.CopyPulls(kReadBudgetBytes - copied);
+    if (!call.WantsCopies()) copiers.erase(copiers.begin());
+  }
+  if (!copiers.empty()) host_.AddDirty(*this);
+}
+
 void ServerConnection::Flush() {
-  if (!alive() || !ready() || blocked_) return;
+  if (!alive() || !ready()) return;
+  CopyPulls();
+  if (blocked_) return;
   const std::uint64_t sent_before = link_->outbox.bytes_sent();
   switch (link_->outbox.Flush(fd_.get(), kSendBudgetBytes)) {
     case FlushResult::kIdle:
@@ -116,6 +156,7 @@ void ServerConnection::Break() {
   send_deadline_ = TimePoint::max();
   if (!ready()) return;
   if (ServerCall* incoming = std::exchange(link_->incoming, nullptr)) Abandon(*incoming, {});
+  link_->copiers.clear();
   link_->outbox.DropMessages();
   while (!link_->calls.empty()) Abandon(*link_->calls.back(), Code::kUnavailable);
 }
@@ -163,6 +204,7 @@ void ServerConnection::Remove(const ServerCall& call) {
   std::vector<ServerCall*>& calls = link_->calls;
   if (call.connection_index >= calls.size() || calls[call.connection_index] != &call) return;
   link_->request_bytes -= call.request().size();
+  std::erase(link_->copiers, &call);
   calls[call.connection_index] = calls.back();
   calls[call.connection_index]->connection_index = call.connection_index;
   calls.pop_back();
@@ -182,7 +224,10 @@ Landing ServerConnection::OnBody(const FrameHeader& header) {
 }
 
 Landing ServerConnection::OnRequestBody(const FrameHeader& header) {
-  if (link_->slots[SlotOf(header.call)] != nullptr) return {Landing::Kind::kError, nullptr, {}};
+  shm::SharedPlace place;
+  if (link_->slots[SlotOf(header.call)] != nullptr || !FindShared(header, place)) {
+    return {Landing::Kind::kError, nullptr, {}};
+  }
   if (link_->request_bytes + header.size > kRequestBytesOpenMax) {
     link_->outbox.Push(
         {.type = FrameType::kResponse, .code = Code::kResourceExhausted, .call = header.call}, {},
@@ -194,7 +239,7 @@ Landing ServerConnection::OnRequestBody(const FrameHeader& header) {
   const auto remaining = std::chrono::microseconds(
       std::min(header.remaining_us, static_cast<std::uint64_t>(kMax.count())));
   ServerCall& call = host_.NewCall();
-  call.Begin(*this, peer_, header, host_.Now() + remaining);
+  call.Begin(*this, peer_, header, host_.Now() + remaining, place);
   call.connection_index = link_->calls.size();
   link_->calls.push_back(&call);
   link_->incoming = &call;

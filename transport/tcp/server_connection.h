@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "transport/hello.h"
+#include "transport/shm/server_share.h"
 #include "transport/tcp/inbox.h"
 #include "transport/tcp/outbox.h"
 #include "transport/tcp/server_call.h"
@@ -47,7 +49,15 @@ class ServerConnection final : public InboxHandler {
   [[nodiscard]] bool wants_read() const { return !stalled_; }
   [[nodiscard]] bool wants_write() const { return blocked_; }
 
+  // Who was invited to show memory with this ticket, and has shown none yet; null if it is not this
+  // connection's peer.
+  [[nodiscard]] const Peer* Invited(const Nonce& ticket) const;
+  // It is connection number `number` of those that `memory` was shown to. Requires: Invited().
+  void UseShared(std::shared_ptr<const shm::OfferedMemory> memory, std::uint32_t number);
+
   // For its calls. Requires: ready().
+  // The call waits for copies from its caller's shared memory.
+  void AddCopier(ServerCall& call);
   [[nodiscard]] Outbox& outbox() { return link_->outbox; }
   void ExpectBulk(bool expect) { link_->inbox.ExpectBulk(expect); }
   void DropLanding(const Scatter& landing) { link_->inbox.Drop(&landing); }
@@ -65,9 +75,10 @@ class ServerConnection final : public InboxHandler {
     Outbox outbox;
     Inbox inbox;
     std::vector<ServerCall*> slots;
-    std::vector<ServerCall*> calls;  // all that refer to this connection
-    ServerCall* incoming = nullptr;  // its request is not complete yet
-    std::size_t request_bytes = 0;   // of `calls`
+    std::vector<ServerCall*> calls;    // all that refer to this connection
+    std::vector<ServerCall*> copiers;  // those that wait for copies, the next one first
+    ServerCall* incoming = nullptr;    // its request is not complete yet
+    std::size_t request_bytes = 0;     // of `calls`
   };
 
   void ReadHello();
@@ -79,6 +90,9 @@ class ServerConnection final : public InboxHandler {
   [[nodiscard]] bool OnRequest(const FrameHeader& header);
   [[nodiscard]] ServerCall* Find(std::uint32_t id) const;
   void Abandon(ServerCall& call, Code code);
+  void CopyPulls();
+  // Where the request's bulk lies in shared memory; false if that is not where the peer's is.
+  [[nodiscard]] bool FindShared(const FrameHeader& header, shm::SharedPlace& place) const;
 
   Fd fd_;
   std::unique_ptr<HelloServer> hello_;  // until it is decided
@@ -86,6 +100,10 @@ class ServerConnection final : public InboxHandler {
   TimePoint hello_deadline_;
   Status refusal_;
   Peer peer_;
+  std::optional<ShareInvite> invite_;  // what the peer was told, until it has followed it
+  // What the peer has shown: shared by the connections of its channel.
+  std::shared_ptr<const shm::OfferedMemory> shared_;
+  std::uint32_t shared_number_ = 0;
   ServerCallHost& host_;
   void* zeros_;
   std::unique_ptr<Link> link_;

@@ -9,6 +9,9 @@
 namespace kdn::transport::tcp {
 namespace {
 
+// How often a server is looked at that is still writing to a call that has ended.
+constexpr std::chrono::microseconds kSettleInterval{200};
+
 std::uint64_t RemainingMicroseconds(TimePoint deadline, TimePoint now) {
   if (deadline <= now) return 0;
   return static_cast<std::uint64_t>(
@@ -18,17 +21,20 @@ std::uint64_t RemainingMicroseconds(TimePoint deadline, TimePoint now) {
 }  // namespace
 
 TcpChannel::TcpChannel(std::vector<Fd> sockets, std::uint32_t queue_depth,
-                       const RegionTable& regions, const Clock& clock)
+                       const RegionTable& regions, const Clock& clock,
+                       std::unique_ptr<shm::ClientShare> share)
     : clock_(clock),
       regions_(regions),
-      calls_(queue_depth),
+      share_(std::move(share)),
+      calls_(queue_depth, share_.get()),
       zeros_(kSliceBytesMax),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.fd(), &event);
   for (Fd& fd : sockets) {
+    const auto number = static_cast<std::uint32_t>(connections_.size());
     connections_.push_back(
-        std::make_unique<ClientConnection>(std::move(fd), calls_, zeros_.data()));
+        std::make_unique<ClientConnection>(std::move(fd), number, calls_, zeros_.data()));
     ClientConnection& connection = *connections_.back();
     connection.registered = EPOLLIN;
     event = {.events = EPOLLIN, .data = {.ptr = &connection}};
@@ -39,6 +45,7 @@ TcpChannel::TcpChannel(std::vector<Fd> sockets, std::uint32_t queue_depth,
 TcpChannel::~TcpChannel() {
   // Regions are unpinned only by calls that end.
   for (auto& connection : connections_) connection->Break();
+  calls_.SettleAll();
 }
 
 ClientConnection* TcpChannel::LeastLoaded() {
@@ -70,12 +77,24 @@ Status TcpChannel::Fill(ClientCall& to, const Call& from) {
     return Status(Code::kInvalidArgument, "the call is larger than the protocol allows");
   }
   to.request.Assign(from.request);
+  if (share_ != nullptr) Lend(to);
   return Status();
 }
 
 bool TcpChannel::Alive() const {
   return std::any_of(connections_.begin(), connections_.end(),
                      [](const auto& connection) { return connection->alive(); });
+}
+
+void TcpChannel::Lend(ClientCall& call) {
+  if (call.pins.size() != 1 || call.window.empty() == call.send_bulk.empty()) return;
+  const bool is_window = !call.window.empty();
+  ConstBytes run = is_window ? ConstBytes(call.window) : call.send_bulk.front();
+  for (std::size_t i = 1; i < call.send_bulk.size(); ++i) {
+    if (call.send_bulk[i].data() != run.data() + run.size()) return;
+    run = {run.data(), run.size() + call.send_bulk[i].size()};
+  }
+  call.loan = share_->Lend(*call.pins.front(), run, is_window);
 }
 
 Status TcpChannel::Submit(const Call& call) {
@@ -118,7 +137,9 @@ std::size_t TcpChannel::Poll(std::span<Event> events) {
     return count;
   }
   PollSockets();
-  if (const TimePoint now = clock_.Now(); now >= next_deadline_) ExpireCalls(now);
+  const TimePoint now = clock_.Now();
+  if (now >= next_deadline_) ExpireCalls(now);
+  if (calls_.Settle(now)) timer_.WakeAt(now + kSettleInterval, now);
   count += calls_.Deliver(events.subspan(count));
   if (calls_.HasEvents()) timer_.WakeNow();
   return count;

@@ -18,10 +18,10 @@ namespace kdn::transport::tcp {
 
 class TcpChannel final : public Channel {
  public:
-  // `sockets` are connected and have an accepted Hello behind them. `regions` and `clock` outlive
-  // the channel.
+  // `sockets` are connected and have an accepted Hello behind them; `share`, which may be null, is
+  // what their server was shown. `regions` and `clock` outlive the channel.
   TcpChannel(std::vector<Fd> sockets, std::uint32_t queue_depth, const RegionTable& regions,
-             const Clock& clock);
+             const Clock& clock, std::unique_ptr<shm::ClientShare> share = nullptr);
   ~TcpChannel() override;
 
   Status Submit(const Call& call) override;
@@ -34,6 +34,8 @@ class TcpChannel final : public Channel {
  private:
   [[nodiscard]] ClientConnection* LeastLoaded();
   Status Fill(ClientCall& to, const Call& from);
+  // Lends the call's bulk to the server, if it is one run of bytes in memory that it was shown.
+  void Lend(ClientCall& call);
   void PollSockets();
   void ExpireCalls(TimePoint now);
   // Asks for exactly those events that the connection has a use for.
@@ -41,6 +43,7 @@ class TcpChannel final : public Channel {
 
   const Clock& clock_;
   RegionView regions_;
+  std::unique_ptr<shm::ClientShare> share_;
   ClientCalls calls_;
   ZeroBlock zeros_;
   Fd epoll_;

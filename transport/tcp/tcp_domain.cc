@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,6 +18,8 @@
 #include "transport/lanes/laned_channel.h"
 #include "transport/lanes/mover.h"
 #include "transport/regions.h"
+#include "transport/shm/client_share.h"
+#include "transport/shm/server_share.h"
 #include "transport/tcp/resolver.h"
 #include "transport/tcp/socket.h"
 #include "transport/tcp/tcp_channel.h"
@@ -48,24 +53,42 @@ Status SendAll(int fd, std::vector<std::byte>& out, const Clock& clock, TimePoin
   return Status();
 }
 
-Status SayHello(int fd, const Identity& identity, const Nonce& nonce, const Clock& clock,
-                TimePoint deadline) {
+// What the server said about sharing memory.
+using Invite = std::optional<ShareInvite>;
+
+Result<Invite> SayHello(int fd, const Identity& identity, const Nonce& nonce,
+                        std::uint64_t features, const Clock& clock, TimePoint deadline) {
   std::vector<std::byte> out;
-  HelloClient hello(identity, nonce, out);
+  HelloClient hello(identity, nonce, out, features);
   std::array<std::byte, 1024> in;
   for (;;) {
-    KDN_RETURN_IF_ERROR(SendAll(fd, out, clock, deadline));
-    if (hello.state() == HelloState::kAccepted) return Status();
-    if (hello.state() == HelloState::kRefused) return hello.status();
+    if (Status sent = SendAll(fd, out, clock, deadline); !sent.ok()) return std::unexpected(sent);
+    if (hello.state() == HelloState::kAccepted) return hello.share();
+    if (hello.state() == HelloState::kRefused) return std::unexpected(hello.status());
     if (!WaitFor(fd, POLLIN, clock, deadline)) {
-      return Status(Code::kUnavailable, "the peer did not answer the Hello in time");
+      return Error(Code::kUnavailable, "the peer did not answer the Hello in time");
     }
     const ssize_t got = recv(fd, in.data(), std::min(hello.wanted(), in.size()), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got <= 0) return Status(Code::kUnavailable, "the peer closed during the Hello");
+    if (got <= 0) return Error(Code::kUnavailable, "the peer closed during the Hello");
     hello.Feed({in.data(), static_cast<std::size_t>(got)}, out);
   }
 }
+
+// A bound on what connections send would mean nothing beside shared memory.
+bool SharesMemory(const Options& options) {
+  return options.shared_memory.enabled && options.connection_rate_max == 0;
+}
+
+std::uint64_t FeaturesOf(const Options& options) {
+  return SharesMemory(options) ? kFeatureSharedMemory : 0;
+}
+
+// Connections to one server, and what it said about sharing memory on each.
+struct Link {
+  std::vector<Fd> sockets;
+  std::vector<ShareInvite> invites;
+};
 
 class TcpDomain final : public Domain, public NonceSource {
  public:
@@ -92,7 +115,9 @@ class TcpDomain final : public Domain, public NonceSource {
   }
 
  private:
-  [[nodiscard]] Result<std::unique_ptr<Channel>> MakeChannel(std::vector<Fd> sockets);
+  [[nodiscard]] std::unique_ptr<Channel> OpenLane(Link link, std::uint32_t queue_depth,
+                                                  TimePoint deadline);
+  [[nodiscard]] Result<std::unique_ptr<Channel>> MakeChannel(Link link, TimePoint deadline);
 
   const Options options_;
   const Clock& clock_;
@@ -100,6 +125,7 @@ class TcpDomain final : public Domain, public NonceSource {
   std::mutex random_mutex_;
   Log& log_;
   RegionTable regions_;
+  shm::MappingTable mappings_{options_.shared_memory};
   std::vector<std::unique_ptr<lanes::Mover>> movers_;
   std::atomic<std::size_t> next_home_{0};  // of channels, dealt out in turn
   std::atomic<std::size_t> owner_calls_{0};
@@ -119,16 +145,17 @@ Result<std::unique_ptr<Channel>> TcpDomain::Connect(std::string_view endpoint,
     return Error(Code::kFailedPrecondition, "scheme none is for loopback only");
   }
   const SocketOptions socket_options{options_.congestion_control, options_.connection_rate_max};
-  std::vector<Fd> sockets;
+  Link link;
   for (std::uint32_t i = 0; i < options_.connections; ++i) {
     KDN_ASSIGN_OR_RETURN(Fd fd, Dial(address, socket_options, clock_, deadline));
-    const Status said = SayHello(fd.get(), identity, NextNonce(), clock_, deadline);
-    if (!said.ok()) {
-      return Error(said.code(), std::string(endpoint) + ": " + said.message());
+    auto said = SayHello(fd.get(), identity, NextNonce(), FeaturesOf(options_), clock_, deadline);
+    if (!said) {
+      return Error(said.error().code(), std::string(endpoint) + ": " + said.error().message());
     }
-    sockets.push_back(std::move(fd));
+    if (*said) link.invites.push_back(**said);
+    link.sockets.push_back(std::move(fd));
   }
-  return MakeChannel(std::move(sockets));
+  return MakeChannel(std::move(link), deadline);
 }
 
 Status TcpDomain::StartMovers() {
@@ -140,14 +167,32 @@ Status TcpDomain::StartMovers() {
   return Status();
 }
 
-// Connections are dealt out to the polling thread and the movers in turn.
-Result<std::unique_ptr<Channel>> TcpDomain::MakeChannel(std::vector<Fd> sockets) {
-  if (movers_.empty()) {
-    return std::make_unique<TcpChannel>(std::move(sockets), options_.queue_depth, regions_, clock_);
+// One that shares no memory if the server does not take it: then everything goes through sockets.
+std::unique_ptr<Channel> TcpDomain::OpenLane(Link link, std::uint32_t queue_depth,
+                                             TimePoint deadline) {
+  std::unique_ptr<shm::ClientShare> share;
+  const bool invited = !link.invites.empty() && link.invites.size() == link.sockets.size();
+  if (invited && !regions_.Shareable(1).empty()) {
+    auto offered = shm::ClientShare::Offer(link.invites, regions_, clock_, deadline);
+    if (offered) {
+      share = *std::move(offered);
+    } else {
+      log_.Write(LogLevel::kInfo, "no memory is shared with a server of this host",
+                 {{"why", offered.error().ToString()}});
+    }
   }
-  std::vector<std::vector<Fd>> shares(options_.threads);
-  for (std::size_t i = 0; i < sockets.size(); ++i) {
-    shares[i % shares.size()].push_back(std::move(sockets[i]));
+  return std::make_unique<TcpChannel>(std::move(link.sockets), queue_depth, regions_, clock_,
+                                      std::move(share));
+}
+
+// Connections are dealt out to the polling thread and the movers in turn.
+Result<std::unique_ptr<Channel>> TcpDomain::MakeChannel(Link link, TimePoint deadline) {
+  if (movers_.empty()) return OpenLane(std::move(link), options_.queue_depth, deadline);
+  std::vector<Link> shares(options_.threads);
+  for (std::size_t i = 0; i < link.sockets.size(); ++i) {
+    Link& share = shares[i % shares.size()];
+    share.sockets.push_back(std::move(link.sockets[i]));
+    if (i < link.invites.size()) share.invites.push_back(link.invites[i]);
   }
   lanes::LanedSetup setup;
   setup.home = next_home_.fetch_add(1) % options_.threads;
@@ -155,10 +200,9 @@ Result<std::unique_ptr<Channel>> TcpDomain::MakeChannel(std::vector<Fd> sockets)
   setup.queue_depth = options_.queue_depth;
   setup.regions = &regions_;
   const std::uint32_t depth = 2 * options_.queue_depth;
-  setup.own = std::make_unique<TcpChannel>(std::move(shares.front()), depth, regions_, clock_);
+  setup.own = OpenLane(std::move(shares.front()), depth, deadline);
   for (std::size_t i = 1; i < shares.size(); ++i) {
-    setup.moved.push_back(
-        std::make_unique<TcpChannel>(std::move(shares[i]), depth, regions_, clock_));
+    setup.moved.push_back(OpenLane(std::move(shares[i]), depth, deadline));
     setup.movers.push_back(movers_[i - 1].get());
   }
   KDN_ASSIGN_OR_RETURN(auto channel, lanes::LanedChannel::Make(std::move(setup)));
@@ -175,13 +219,17 @@ Result<std::unique_ptr<Server>> TcpDomain::Listen(std::string_view endpoint,
   }
   KDN_ASSIGN_OR_RETURN(Fd listener, ListenOn(address));
   ServerSetup setup;
-  setup.policy = {cluster, self, &authenticator, 0};
+  setup.policy = {cluster, self, &authenticator, FeaturesOf(options_), options_.shared_memory.host};
   setup.socket_options = {options_.congestion_control, options_.connection_rate_max};
   setup.connections_max = options_.connections_max;
   setup.service = &service;
   setup.clock = &clock_;
   setup.nonces = this;
   setup.log = &log_;
+  if (SharesMemory(options_) && !options_.shared_memory.host.IsZero()) {
+    setup.shared_memory = &options_.shared_memory;
+    setup.mappings = &mappings_;
+  }
   return std::make_unique<TcpServer>(std::move(listener), setup);
 }
 

@@ -27,7 +27,42 @@ TcpServer::TcpServer(Fd listener, const ServerSetup& setup)
       listener_(std::move(listener)) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = &timer_}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.fd(), &event);
+  ListenForOffers();
   ResumeAccepting();
+}
+
+void TcpServer::ListenForOffers() {
+  if (setup_.mappings == nullptr) return;
+  auto acceptor = shm::Acceptor::Listen(setup_.nonces->NextNonce(), *setup_.shared_memory,
+                                        *setup_.mappings, *setup_.clock, *setup_.log);
+  if (!acceptor) {
+    setup_.log->Write(LogLevel::kWarning, "no memory is shared with clients of this host",
+                      {{"why", acceptor.error().ToString()}});
+    return;
+  }
+  acceptor_ = *std::move(acceptor);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = acceptor_.get()}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, acceptor_->fd(), &event);
+}
+
+bool TcpServer::TakeOffer(std::span<const Nonce> tickets,
+                          std::shared_ptr<const shm::OfferedMemory> memory) {
+  std::vector<ServerConnection*> invited;
+  const Peer* peer = nullptr;
+  for (const Nonce& ticket : tickets) {
+    const auto found = std::find_if(connections_.begin(), connections_.end(), [&](const auto& one) {
+      return one->Invited(ticket) != nullptr;
+    });
+    if (found == connections_.end()) return false;
+    invited.push_back(found->get());
+    const Peer* of = (*found)->Invited(ticket);
+    if (peer != nullptr && (of->id != peer->id || of->tenant != peer->tenant)) return false;
+    peer = of;
+  }
+  for (std::size_t i = 0; i < invited.size(); ++i) {
+    invited[i]->UseShared(memory, static_cast<std::uint32_t>(i));
+  }
+  return true;
 }
 
 TcpServer::~TcpServer() {
@@ -69,6 +104,8 @@ void TcpServer::PollSockets() {
     const epoll_event& event = ready[static_cast<std::size_t>(i)];
     if (event.data.ptr == &listener_) {
       Accept();
+    } else if (event.data.ptr == acceptor_.get()) {
+      acceptor_->Poll(*this);
     } else if (event.data.ptr == &timer_) {
       timer_.Clear();
       if (next_deadline_ != TimePoint::max()) timer_.WakeAt(next_deadline_, setup_.clock->Now());
@@ -100,8 +137,10 @@ void TcpServer::Accept() {
       continue;
     }
     if (!Tune(fd.get(), setup_.socket_options).ok()) continue;
+    std::optional<ShareInvite> invite;
+    if (acceptor_ != nullptr) invite = acceptor_->Invite(setup_.nonces->NextNonce());
     auto hello = std::make_unique<HelloServer>(setup_.policy, setup_.nonces->NextNonce(),
-                                               RemoteAddress(fd.get()).IsLoopback());
+                                               RemoteAddress(fd.get()).IsLoopback(), invite);
     const TimePoint due = setup_.clock->Now() + kHelloTimeout;
     connections_.push_back(std::make_unique<ServerConnection>(std::move(fd), std::move(hello), due,
                                                               *this, zeros_.data()));

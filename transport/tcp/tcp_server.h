@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "transport/channel.h"
 #include "transport/hello.h"
+#include "transport/shm/acceptor.h"
 #include "transport/tcp/server_call.h"
 #include "transport/tcp/server_connection.h"
 #include "transport/tcp/socket.h"
@@ -32,9 +34,12 @@ struct ServerSetup {
   const Clock* clock = nullptr;
   NonceSource* nonces = nullptr;
   Log* log = nullptr;
+  // Of clients on this host; both null where no memory is shared.
+  const SharedMemoryOptions* shared_memory = nullptr;
+  shm::MappingTable* mappings = nullptr;
 };
 
-class TcpServer final : public Server, public ServerCallHost {
+class TcpServer final : public Server, public ServerCallHost, public shm::OfferTaker {
  public:
   // `listener` listens already. What `setup` points to outlives the server.
   TcpServer(Fd listener, const ServerSetup& setup);
@@ -60,6 +65,11 @@ class TcpServer final : public Server, public ServerCallHost {
   void AddDirty(ServerConnection& connection) override;
   void Recycle(ServerCall& call) override;
 
+  // shm::OfferTaker
+  [[nodiscard]] bool TakeOffer(std::span<const Nonce> tickets,
+                               std::shared_ptr<const shm::OfferedMemory> memory) override;
+
+  void ListenForOffers();
   void Accept();
   // Until a connection has closed.
   void PauseAccepting();
@@ -78,6 +88,7 @@ class TcpServer final : public Server, public ServerCallHost {
   ZeroBlock zeros_;
   Fd epoll_;
   Fd listener_;
+  std::unique_ptr<shm::Acceptor> acceptor_;  // null where no memory is shared
   WakeTimer timer_;
   std::vector<std::unique_ptr<ServerConnection>> connections_;
   std::vector<ServerCall*> calls_;  // all there are; owned, but for those the service holds

@@ -60,6 +60,8 @@ struct ClientOptions {
   std::chrono::milliseconds timeout{2000};  // of a call that gives no deadline; how long a
                                             // store waits for a node or the coordinator
   bool insecure = false;                    // allows plaintext off loopback
+  bool shared_memory = true;  // lets nodes of this host move bulk into and out of the staging
+                              // memory themselves, in the place of sockets
 
   // Reading under trouble (docs/operations.md).
   // A piece is late, and read from another replica too, when it takes longer than this percentile

@@ -48,11 +48,15 @@ void RoundTrip(kdn::ConstBytes body) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const kdn::ConstBytes bytes = std::as_bytes(std::span(data, size));
   const OpenAuthenticator authenticator;
-  const HelloPolicy policy{kdn::ClusterId{}, kdn::PeerId{}, &authenticator, 0};
-  HelloServer server(policy, Nonce{}, true);
+  // The host is the golden client's.
+  Identity identity;
+  for (int i = 0; i < 16; ++i) identity.host.bytes[i] = static_cast<std::byte>(0x30 + i);
+  const HelloPolicy policy{kdn::ClusterId{}, kdn::PeerId{}, &authenticator, kFeatureSharedMemory,
+                           identity.host};
+  HelloServer server(policy, Nonce{}, true, ShareInvite{"kdn", Nonce{}});
   Feed(server, bytes);
   std::vector<std::byte> out;
-  HelloClient client(Identity{}, Nonce{}, out);
+  HelloClient client(identity, Nonce{}, out, kFeatureSharedMemory);
   Feed(client, bytes);
   if (size < kHelloPrefixBytes) return 0;
   const kdn::ConstBytes body = bytes.subspan(kHelloPrefixBytes);
