@@ -4,7 +4,7 @@
 //
 // The entropy is that of each class of each strip at its own frequencies: of its symbols, and of
 // each raw bit given all that is coarser. No coder that knows no more than the class can do with
-// less. One piece is held to the same and to the states of as many blocks.
+// less. One piece is held to the same and to what as many blocks lose.
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -78,11 +78,12 @@ void Compare(const std::string& name, const Sums& sums, Bars& bars) {
     const TileParts& parts = sums.parts[l];
     const std::string level(LevelName(static_cast<Level>(l)));
     std::printf(
-        "  until %-8s %.3f bits: words %.3f, raw bits %.3f, states %.3f, directory %.3f, "
+        "  until %-8s %.3f bits: words %.3f, raw bits %.3f, states %.3f, of both lost %.3f, "
+        "directory %.3f, "
         "padding %.3f; entropy %.3f; apart: scales and tables %.3f, exponents %.4f\n",
         level.c_str(), parts.Symbols() * bits, parts.words * bits, parts.planes * bits,
-        parts.states * bits, parts.directory * bits, parts.padding * bits, sums.entropy[l] * bits,
-        parts.own * bits, parts.exponents * bits);
+        parts.states * bits, parts.lost * bits, parts.directory * bits, parts.padding * bits,
+        sums.entropy[l] * bits, parts.own * bits, parts.exponents * bits);
     bars.AddFigures({.labels = {{"values", name}, {"level", level}},
                      .numbers = {{"symbols", {parts.Symbols() * bits}},
                                  {"entropy", {sums.entropy[l] * bits}},
@@ -93,7 +94,7 @@ void Compare(const std::string& name, const Sums& sums, Bars& bars) {
               Bar::Side::kAtMost, high ? kHighBar : kDraftBar});
   }
   const TileParts& fine = sums.parts[codec::kLossyLevels - 1];
-  const double one_piece = sums.entropy[codec::kLossyLevels - 1] + fine.states + fine.directory;
+  const double one_piece = sums.entropy[codec::kLossyLevels - 1] + fine.lost + fine.directory;
   bars.Add({name + ", fine embedded against one piece", fine.Symbols() * bits, one_piece * bits,
             "bits a value", Bar::Side::kAtMost, kEmbeddingBar});
 }

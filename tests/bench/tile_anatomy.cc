@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <unordered_map>
 
 #include "codec/kernels/select.h"
@@ -29,6 +30,15 @@ void Expect(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "a tile is not what its format says: %s\n", what);
   std::exit(2);
+}
+
+// What the symbols take at the frequencies of their table.
+double TableBytes(const codec::SymbolCoder& coder, std::span<const std::uint8_t> symbols) {
+  double bits = 0.0;
+  for (const std::uint8_t s : symbols) {
+    bits += 8.0 - std::log2(coder.encode.frequency[coder.encode.index_of_symbol[s]]);
+  }
+  return bits / 8.0;
 }
 
 // One place: its tiles, draft first.
@@ -129,6 +139,8 @@ class Dissection {
       Expect(in.ok() && codec::kScalarKernels.lean_decode(&block, 1), "a block");
       parts.states += double{codec::kLeanHeadBytes};
       parts.words += static_cast<double>(coded - codec::kLeanHeadBytes);
+      parts.lost += static_cast<double>(coded) -
+                    TableBytes(coder, std::span(symbols).subspan(cut.Begin(b), cut.Size(b)));
       parts.padding += static_cast<double>(bytes.size() - coded);
     }
     std::ranges::copy(symbols, into.bins.begin());
@@ -160,6 +172,7 @@ TileParts& TileParts::operator+=(const TileParts& other) {
   directory += other.directory;
   states += other.states;
   words += other.words;
+  lost += other.lost;
   planes += other.planes;
   padding += other.padding;
   return *this;

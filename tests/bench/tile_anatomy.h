@@ -22,6 +22,7 @@ struct TileParts {
   double directory = 0.0;  // bytes and tail of each block
   double states = 0.0;
   double words = 0.0;
+  double lost = 0.0;  // of states and words: what symbols do not take under their table
   double planes = 0.0;
   double padding = 0.0;
 
