@@ -16,14 +16,21 @@ std::size_t Record::BytesIn(LevelSet levels) const {
   return SumOfLevels(header.level_bytes, levels);
 }
 
+std::uint32_t ObjectTable::SlotOf(const ObjectName& name) const {
+  return index_.Find(HashOf(name), [&](std::uint32_t slot) {
+    const ObjectId& id = RecordAt(slot).id;
+    return id.key == name.key && id.part == name.part && id.tenant == name.tenant;
+  });
+}
+
 Record* ObjectTable::Find(const ObjectName& name) {
-  const auto found = names_.find(name);
-  return found == names_.end() ? nullptr : &At(found->second);
+  const std::uint32_t slot = SlotOf(name);
+  return slot == FlatIndex::kNone ? nullptr : &RecordAt(slot);
 }
 
 const Record* ObjectTable::Find(const ObjectName& name) const {
-  const auto found = names_.find(name);
-  return found == names_.end() ? nullptr : records_[static_cast<std::size_t>(found->second)].get();
+  const std::uint32_t slot = SlotOf(name);
+  return slot == FlatIndex::kNone ? nullptr : &RecordAt(slot);
 }
 
 Record* ObjectTable::Find(const ObjectId& id) {
@@ -32,46 +39,47 @@ Record* ObjectTable::Find(const ObjectId& id) {
 }
 
 Record& ObjectTable::At(ObjectSlot slot) {
-  return *records_[static_cast<std::size_t>(slot)];
+  return RecordAt(static_cast<std::uint32_t>(slot));
 }
 
 Record* ObjectTable::NextFrom(ObjectSlot slot) {
-  for (auto at = static_cast<std::size_t>(slot); at < records_.size(); ++at) {
-    if (records_[at] != nullptr) return records_[at].get();
+  for (auto at = static_cast<std::uint32_t>(slot); at < slot_count_; ++at) {
+    if (Record& record = RecordAt(at); record.number != 0) return &record;
   }
   return nullptr;
 }
 
 Record* ObjectTable::Get(ObjectSlot slot, std::uint64_t number) {
-  Record* const record = records_[static_cast<std::size_t>(slot)].get();
-  return record != nullptr && record->number == number ? record : nullptr;
+  Record& record = At(slot);
+  return record.number == number ? &record : nullptr;
 }
 
 Record& ObjectTable::Insert(const ObjectId& id, const ObjectHeader& header) {
+  assert(SlotOf(NameOf(id)) == FlatIndex::kNone);
+  std::uint32_t slot = slot_count_;
   if (free_slots_.empty()) {
-    free_slots_.push_back(ObjectSlot{records_.size()});
-    records_.emplace_back();
+    if (slot_count_ % kRecordsPerSlab == 0) {
+      slabs_.push_back(std::make_unique<Record[]>(kRecordsPerSlab));
+    }
+    ++slot_count_;
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
   }
-  const ObjectSlot slot = free_slots_.back();
-  free_slots_.pop_back();
-  const bool inserted = names_.emplace(NameOf(id), slot).second;
-  assert(inserted);
-  static_cast<void>(inserted);
-  auto record = std::make_unique<Record>();
-  record->slot = slot;
-  record->number = next_number_++;
-  record->id = id;
-  record->header = header;
-  std::unique_ptr<Record>& place = records_[static_cast<std::size_t>(slot)];
-  place = std::move(record);
-  return *place;
+  Record& record = RecordAt(slot);
+  record.slot = ObjectSlot{slot};
+  record.number = next_number_++;
+  record.id = id;
+  record.header = header;
+  index_.Insert(HashOf(NameOf(id)), slot);
+  return record;
 }
 
 void ObjectTable::Erase(Record& record) {
-  const ObjectSlot slot = record.slot;
-  names_.erase(NameOf(record.id));
+  const auto slot = static_cast<std::uint32_t>(record.slot);
+  index_.Erase(HashOf(NameOf(record.id)), slot);
   free_slots_.push_back(slot);
-  records_[static_cast<std::size_t>(slot)].reset();
+  record = Record{};
 }
 
 }  // namespace kdn::storage

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/flat_index.h"
 #include "proto/object/header.h"
 #include "storage/block.h"
 #include "storage/object_store.h"
@@ -26,11 +26,6 @@ struct ObjectName {
   std::uint16_t part = 0;
 
   friend bool operator==(const ObjectName&, const ObjectName&) = default;
-};
-struct ObjectNameHash {
-  std::size_t operator()(const ObjectName& name) const {
-    return IdHash()(name.key) + name.part * 0x9E3779B97F4A7C15U;
-  }
 };
 [[nodiscard]] inline ObjectName NameOf(const ObjectId& id) {
   return {id.tenant, id.key, id.part};
@@ -51,7 +46,7 @@ struct WaitingRead {
 // One visible object.
 struct Record {
   ObjectSlot slot{};
-  std::uint64_t number = 0;  // never used for two objects
+  std::uint64_t number = 0;  // never used for two objects, and never 0
   ObjectId id;
   ObjectHeader header;
   LevelSet on_disk;
@@ -91,16 +86,29 @@ class ObjectTable {
   Record& Insert(const ObjectId& id, const ObjectHeader& header);
   void Erase(Record& record);
 
-  [[nodiscard]] std::size_t size() const { return names_.size(); }
+  [[nodiscard]] std::size_t size() const { return index_.size(); }
   template <class Visit>
   void ForEach(Visit visit) const {
-    for (const auto& [name, slot] : names_) visit(*records_[static_cast<std::size_t>(slot)]);
+    for (std::uint32_t slot = 0; slot < slot_count_; ++slot) {
+      if (const Record& record = RecordAt(slot); record.number != 0) visit(record);
+    }
   }
 
  private:
-  std::unordered_map<ObjectName, ObjectSlot, ObjectNameHash> names_;
-  std::vector<std::unique_ptr<Record>> records_;  // by slot
-  std::vector<ObjectSlot> free_slots_;
+  static constexpr std::uint32_t kRecordsPerSlab = 64;
+
+  [[nodiscard]] static std::uint64_t HashOf(const ObjectName& name) {
+    return IdHash()(name.key) + name.part * 0x9E3779B97F4A7C15U;
+  }
+  [[nodiscard]] Record& RecordAt(std::uint32_t slot) const {
+    return slabs_[slot / kRecordsPerSlab][slot % kRecordsPerSlab];
+  }
+  [[nodiscard]] std::uint32_t SlotOf(const ObjectName& name) const;
+
+  FlatIndex index_;                               // of slots, by name
+  std::vector<std::unique_ptr<Record[]>> slabs_;  // by slot; number 0: free
+  std::uint32_t slot_count_ = 0;                  // given out so far
+  std::vector<std::uint32_t> free_slots_;
   std::uint64_t next_number_ = 1;
 };
 

@@ -20,6 +20,7 @@
 
 namespace kdn::storage {
 
+// A small number: given again once its object is gone, so that they stay dense.
 enum class ObjectSlot : std::uint64_t {};
 
 // What a policy may know of an object.
