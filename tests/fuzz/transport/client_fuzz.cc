@@ -98,6 +98,8 @@ class Dialogue {
         return Piece();
       case 6:
         return Listen(script_.Byte() % kConnections);
+      case 7:
+        return CloseLate();
       default:
         theirs_[script_.Byte() % kConnections].Close();
     }
