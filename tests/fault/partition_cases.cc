@@ -139,8 +139,8 @@ class Partition {
  private:
   std::string WhileCut(std::uint64_t next_new, Load& load, Milliseconds& slowest_fence) {
     if (tickets_.Use(node_) != Code::kOk) return "a node refuses a right ticket before any fault";
-    const TimePoint cut = std::chrono::steady_clock::now();
     if (Status status = CutOff(lab_, lost_); !status.ok()) return status.ToString();
+    const TimePoint cut = std::chrono::steady_clock::now();
     for (const std::size_t node : lost_) {
       if (std::string why = AwaitFence(node, cut, slowest_fence); !why.empty()) return why;
     }
