@@ -92,6 +92,7 @@ void LookupOp::AskDirectory(std::vector<std::vector<ChunkKey>> chains) {
   if (Pressed()) return Finish({});
   wire::LookupRequest request;
   request.head.trace = options_.trace;
+  if (context_->compact_lookups) request.head.version = wire::kLookupVersionCompact;
   request.floor = options_.floor;
   request.level_min = options_.level_min;
   request.known_map_version = context_->nodes.version();
@@ -99,8 +100,15 @@ void LookupOp::AskDirectory(std::vector<std::vector<ChunkKey>> chains) {
   CallRequest call;
   request.Encode(call.request);
   call.deadline = deadline_;
-  call.done = [self = shared_from_this(), chains = std::move(chains)](
-                  Code code, ConstBytes response) { self->OnDirectory(chains, code, response); };
+  call.done = [self = shared_from_this(), chains = std::move(chains),
+               compact = context_->compact_lookups](Code code, ConstBytes response) mutable {
+    if (code == Code::kUnimplemented && compact) {
+      self->context_->compact_lookups = false;
+      self->AskDirectory(std::move(chains));
+      return;
+    }
+    self->OnDirectory(chains, code, response);
+  };
   call_ = context_->loop->calls().Start(std::move(call));
 }
 

@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t kAnswerBytesPerChunk = 28;
 constexpr std::size_t kAnswerBytesPerPart = 32 + 8 * limits::kReplicasMax;
 constexpr std::uint32_t kSweptPerTick = 4096;
+// Entries of an inventory for which memory is asked ahead.
+constexpr std::size_t kSlotsAhead = 16;
+constexpr std::size_t kRecordsAhead = 8;
 
 std::uint64_t DrawWord(Random& random) {
   std::uint64_t word = 0;
@@ -20,8 +23,8 @@ std::uint64_t DrawWord(Random& random) {
 }
 
 // Whether another chunk of this many parts surely fits into the answer to a call.
-bool HasRoom(const wire::Buffer& out, std::size_t part_count) {
-  return out.size() + kAnswerBytesPerChunk + part_count * kAnswerBytesPerPart <=
+bool HasRoom(const wire::LookupResponseWriter& writer, std::size_t part_count) {
+  return writer.size_bytes() + kAnswerBytesPerChunk + part_count * kAnswerBytesPerPart <=
          limits::kResponseBytesMax;
 }
 
@@ -45,7 +48,7 @@ Core::Core(const CoreOptions& options, const HardState& state,
   for (const KnownNode& node : state.nodes) registered_[node.uuid] = node.registered;
 }
 
-void Core::Lookup(TenantId tenant, const wire::LookupRequest& request, wire::Buffer& out) {
+void Core::Lookup(TenantId tenant, const wire::LookupRequestView& request, wire::Buffer& out) {
   const LookupFilter filter{tenant, request.floor, request.level_min};
   // Only with several live secrets are there several chains; then the longest match is sought
   // first.
@@ -63,20 +66,18 @@ void Core::Lookup(TenantId tenant, const wire::LookupRequest& request, wire::Buf
   }
   const bool is_current = request.known_map_version == membership_.map().version;
   no_map_.version = membership_.map().version;
-  wire::LookupResponseWriter writer(out, epoch_, is_current ? no_map_ : membership_.map());
+  wire::LookupResponseWriter writer(out, epoch_, is_current ? no_map_ : membership_.map(),
+                                    request.Accepts());
   writer.SetChain(static_cast<std::uint16_t>(best));
   if (!request.chains.empty()) {
     directory_.WalkChain(filter, request.chains[best], [&](const wire::ChunkLocation& chunk) {
-      if (!HasRoom(out, chunk.parts.size())) return false;
-      writer.BeginChunk(chunk.put_id, chunk.provenance, chunk.token_count,
-                        static_cast<std::uint16_t>(chunk.parts.size()));
-      for (const wire::PartLocation& part : chunk.parts) {
-        writer.AddPart(part.shape, part.level_bytes, {part.replicas.data(), part.replicas.size()});
-      }
+      if (!HasRoom(writer, chunk.parts.size())) return false;
+      writer.Add(chunk);
       return true;
     });
     lookup_counts_.keys += request.chains[best].size();
   }
+  writer.Finish();
   ++lookup_counts_.lookups;
   lookup_counts_.hits += writer.chunk_count();
 }
@@ -168,7 +169,14 @@ Result<bool> Core::OnInventory(const InventoryBatch& batch, TimePoint now) {
   directory_.SetAlive(batch.node, true);
   if (verdict->apply) {
     const auto source = batch.full ? Directory::Source::kReport : Directory::Source::kChange;
-    for (const wire::InventoryEntry& entry : batch.entries) {
+    const auto prefetch = [&](std::size_t i, Directory::Ahead ahead) {
+      if (i >= batch.entries.size()) return;
+      directory_.Prefetch(batch.entries[i].tenant, batch.entries[i].key, ahead);
+    };
+    for (std::size_t i = 0; i < batch.entries.size(); ++i) {
+      prefetch(i + kSlotsAhead, Directory::Ahead::kSlot);
+      prefetch(i + kRecordsAhead, Directory::Ahead::kRecord);
+      const wire::InventoryEntry& entry = batch.entries[i];
       directory_.Apply(batch.node, entry, source);
       if ((entry.in_dram | entry.on_disk).empty()) {
         puts_.OnGone(batch.node, {entry.tenant, entry.key, entry.shape.number, entry.put_id});

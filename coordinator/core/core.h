@@ -56,8 +56,8 @@ class Core {
                                                           const HardState& state, Random& random,
                                                           TimePoint now);
 
-  // Appends a LookupResponse to `out`. Waits for nothing.
-  void Lookup(TenantId tenant, const wire::LookupRequest& request, wire::Buffer& out);
+  // Appends a LookupResponse to `out`, in the layout that the request accepts. Waits for nothing.
+  void Lookup(TenantId tenant, const wire::LookupRequestView& request, wire::Buffer& out);
 
   [[nodiscard]] wire::PutStartResponse PutStart(TenantId tenant,
                                                 const wire::PutStartRequest& request,

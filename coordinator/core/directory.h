@@ -2,9 +2,11 @@
 // state: all of it comes from nodes' inventories and from commits, and can be told again. Knows
 // nothing of transport, of puts under way or of time.
 //
-// One open-addressing table of 8-byte slots over a pool of fixed-size records, one record per
-// stored part with room for three replicas; the records of one key form a list. A record and its
-// slot take less than 200 bytes and no allocation of their own.
+// Open-addressing tables of 8-byte slots, one per shard of the keys' hash so that growing one holds
+// up lookups for milliseconds at most, over a pool of fixed-size records: one per stored part, with
+// room for three replicas; the records of one key form a list. What a lookup reads of a record
+// fills two cache lines, what else is known of it lies elsewhere. A record and its share of slots
+// take less than 200 bytes and no allocation of their own.
 //
 // A replica is skipped, without being touched, while its node is dead or once the node has reported
 // anew without naming it; Sweep() clears such leftovers a few at a time.
@@ -15,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,8 +25,10 @@
 #include <span>
 #include <vector>
 
+#include "base/huge_array.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "base/same_bytes.h"
 #include "proto/wire/inventory.h"
 #include "proto/wire/lookup.h"
 #include "proto/wire/node_ops.h"
@@ -90,11 +95,19 @@ class Directory {
   enum class Source { kReport, kChange, kAnswer };
   // Takes over what `node` says it holds; both level sets empty: it holds the object no more.
   void Apply(NodeId node, const wire::InventoryEntry& entry, Source source);
+  // Asks for the memory that Apply() of a later entry will read. kSlot is to come a while before
+  // kRecord.
+  enum class Ahead { kSlot, kRecord };
+  void Prefetch(TenantId tenant, const ChunkKey& key, Ahead ahead) const {
+    const std::uint32_t tag = TagOf(tenant, key);
+    ahead == Ahead::kSlot ? PrefetchSlot(tag) : PrefetchRecord(tag);
+  }
   // The node holds this object no more.
   void Remove(NodeId node, const wire::ObjectName& object);
 
   // Hands the chunks of the longest prefix of `keys` that can be loaded and passes the filter to
-  // `sink(const wire::ChunkLocation&)`, in order, until it returns false. Returns how many.
+  // `sink(const wire::ChunkLocation&)`, in order, until it returns false. Returns how many. What
+  // the sink gets stays until it has returned for the chunk after.
   template <class Sink>
   std::size_t WalkChain(const LookupFilter& filter, std::span<const ChunkKey> keys,
                         Sink&& sink) const;
@@ -130,22 +143,22 @@ class Directory {
     LevelSet on_disk;
   };
   // Ordered so that what a walk compares lies in the first cache line.
-  struct Record {
+  struct alignas(64) Record {
     ChunkKey key;
     PutId put_id;
     TenantId tenant{};
     std::uint32_t next = 0;  // of this key, or of the free list; 0: none
     Provenance provenance;
-    std::array<Replica, limits::kReplicasMax> replicas;
+    std::array<Replica, limits::kReplicasMax> replicas;  // none: the record is free
     PartShape shape;
     std::uint32_t token_count = 0;
     LevelBytes level_bytes{};
-    MatchHash match_hash{};  // for finding free chains at any offset
-    ChunkKey parent;
-    std::uint64_t chain_root_short =
-        0;                    // first bytes of the chain root: the shard of the directory
     std::uint32_t model = 0;  // index into models_
-    bool used = false;
+  };
+  // What lookups do not need.
+  struct Rest {
+    ChunkKey parent;
+    MatchHash match_hash{};  // for finding free chains at any offset
   };
   struct Slot {
     std::uint32_t record = 0;  // 0: empty
@@ -160,21 +173,51 @@ class Directory {
     std::uint16_t last = 0;  // number given out
   };
 
-  static constexpr std::uint32_t kRecordsPerSlab = 2048;
+  // The slots of one shard: a power of two of them, each where the low bits of its tag say or
+  // behind.
+  struct Shard {
+    HugeArray<Slot> slots;
+    std::uint32_t mask = 0;
+    std::uint32_t used = 0;
+  };
 
-  [[nodiscard]] Record& At(std::uint32_t record);
-  [[nodiscard]] const Record& At(std::uint32_t record) const;
+  static constexpr std::uint32_t kShardBits = 3;
+  static constexpr std::uint32_t kRecordsPerSlab = 1U << 14;  // 2 MiB of them
+
+  [[nodiscard]] Record& At(std::uint32_t record) {
+    return records_[record / kRecordsPerSlab][record % kRecordsPerSlab];
+  }
+  [[nodiscard]] const Record& At(std::uint32_t record) const {
+    return records_[record / kRecordsPerSlab][record % kRecordsPerSlab];
+  }
+  [[nodiscard]] Rest& RestOf(std::uint32_t record) {
+    return rests_[record / kRecordsPerSlab][record % kRecordsPerSlab];
+  }
+  [[nodiscard]] const Rest& RestOf(std::uint32_t record) const {
+    return rests_[record / kRecordsPerSlab][record % kRecordsPerSlab];
+  }
+  [[nodiscard]] static std::uint32_t Number(NodeId node) {
+    return static_cast<std::uint32_t>(node);
+  }
+  [[nodiscard]] static bool IsUsed(const Record& record);
   [[nodiscard]] std::uint32_t TagOf(TenantId tenant, const ChunkKey& key) const;
+  [[nodiscard]] const Shard& ShardOf(std::uint32_t tag) const {
+    return shards_[tag >> (32 - kShardBits)];
+  }
+  [[nodiscard]] Shard& ShardOf(std::uint32_t tag) { return shards_[tag >> (32 - kShardBits)]; }
   [[nodiscard]] std::size_t SlotOf(std::uint32_t tag, TenantId tenant, const ChunkKey& key) const;
   [[nodiscard]] std::uint32_t HeadOf(TenantId tenant, const ChunkKey& key) const;
   // Starts fetching the slot of this tag, and the record in it, into the cache.
-  void PrefetchSlot(std::uint32_t tag) const { __builtin_prefetch(&index_[tag & index_mask_]); }
+  void PrefetchSlot(std::uint32_t tag) const {
+    const Shard& shard = ShardOf(tag);
+    __builtin_prefetch(&shard.slots[tag & shard.mask]);
+  }
   void PrefetchRecord(std::uint32_t tag) const;
   // As Find(), the hash being known.
   [[nodiscard]] bool FindTagged(std::uint32_t tag, const LookupFilter& filter, const ChunkKey& key,
                                 wire::ChunkLocation& out) const;
-  void GrowIndex();
-  void EraseSlot(std::size_t slot);
+  static void Grow(Shard& shard);
+  static void EraseSlot(Shard& shard, std::size_t slot);
 
   [[nodiscard]] std::uint32_t NewRecord(const wire::InventoryEntry& entry);
   void Unlink(std::uint32_t record);
@@ -188,21 +231,21 @@ class Directory {
   void Store(NodeId node, const wire::InventoryEntry& entry, Source source);
   [[nodiscard]] Replica* PlaceFor(NodeId node, const wire::InventoryEntry& entry,
                                   std::uint32_t& record);
-  void ClearReplica(Record& record, Replica& replica);
-  void Note(bool stored, const Record& record, const Replica& replica);
+  void ClearReplica(std::uint32_t record, Replica& replica);
+  void Note(bool stored, std::uint32_t record, const Replica& replica);
 
   [[nodiscard]] bool FindAt(std::uint32_t head, const LookupFilter& filter,
                             wire::ChunkLocation& out) const;
   [[nodiscard]] bool Assemble(std::uint32_t head, const PutId& put_id, Level level_min,
                               wire::ChunkLocation& out) const;
   [[nodiscard]] bool FillPart(const Record& record, Level level_min, wire::PartLocation& out) const;
-  void VisitRecord(const Record& record, const Visitor& visit) const;
+  void VisitRecord(std::uint32_t record, const Visitor& visit) const;
 
   std::uint64_t hash_seed_;
-  std::vector<Slot> index_;
-  std::uint32_t index_mask_ = 0;
+  std::array<Shard, 1U << kShardBits> shards_;
   std::uint64_t chunk_count_ = 0;
-  std::vector<std::unique_ptr<Record[]>> slabs_;
+  std::vector<HugeArray<Record>> records_;
+  std::vector<HugeArray<Rest>> rests_;
   std::uint32_t record_count_ = 1;  // handed out so far; record 0 is none
   std::uint32_t free_list_ = 0;
   std::uint64_t object_count_ = 0;
@@ -215,22 +258,54 @@ class Directory {
   bool watched_ = false;
   std::vector<DirectoryChange> changes_;
 
-  static_assert(sizeof(Record) + 2 * sizeof(Slot) < 200);
+  // A shard is at least three eighths full once it has grown.
+  static_assert(sizeof(Record) == 128 && sizeof(Record) + sizeof(Rest) + 3 * sizeof(Slot) <= 200);
 };
 
-// Keys are known ahead, so memory is asked for ahead: a slot eight keys before it is needed, its
-// record four keys before.
+// The two below are the inner loop of a lookup, and so here.
+inline std::uint32_t Directory::TagOf(TenantId tenant, const ChunkKey& key) const {
+  __extension__ using Wide = unsigned __int128;
+  // The two halves of a 128-bit product, folded: the step of wyhash.
+  const auto folded = [](std::uint64_t a, std::uint64_t b) {
+    const Wide product = static_cast<Wide>(a) * b;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  };
+  std::array<std::uint64_t, 4> words;
+  std::memcpy(words.data(), key.bytes.data(), sizeof(words));
+  std::uint64_t hash =
+      folded(words[0] ^ hash_seed_, words[1] ^ (static_cast<std::uint64_t>(tenant) + hash_seed_));
+  hash = folded(words[2] ^ hash, words[3] ^ (hash_seed_ * 0x9E3779B97F4A7C15ULL));
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
+inline std::size_t Directory::SlotOf(std::uint32_t tag, TenantId tenant,
+                                     const ChunkKey& key) const {
+  const Shard& shard = ShardOf(tag);
+  std::size_t slot = tag & shard.mask;
+  while (shard.slots[slot].record != 0) {
+    if (shard.slots[slot].tag == tag) {
+      const Record& record = At(shard.slots[slot].record);
+      if (SameBytes(record.key, key) && record.tenant == tenant) return slot;
+    }
+    slot = (slot + 1) & shard.mask;
+  }
+  return slot;  // empty: where the key would go
+}
+
+// Keys are known ahead, so memory is asked for ahead: a slot before its record, and that before it
+// is needed, each by so many keys that memory has the time.
 template <class Sink>
 std::size_t Directory::WalkChain(const LookupFilter& filter, std::span<const ChunkKey> keys,
                                  Sink&& sink) const {
-  constexpr std::size_t kSlotsAhead = 8;
-  constexpr std::size_t kRecordsAhead = 4;
+  constexpr std::size_t kSlotsAhead = 32;
+  constexpr std::size_t kRecordsAhead = 16;
   std::array<std::uint32_t, kSlotsAhead> tags;  // of keys [i, i + kSlotsAhead)
   for (std::size_t i = 0; i < std::min(kSlotsAhead, keys.size()); ++i) {
     tags[i] = TagOf(filter.tenant, keys[i]);
     PrefetchSlot(tags[i]);
   }
-  wire::ChunkLocation location;
+  for (std::size_t i = 0; i < std::min(kRecordsAhead, keys.size()); ++i) PrefetchRecord(tags[i]);
+  std::array<wire::ChunkLocation, 2> locations;
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::uint32_t tag = tags[i % kSlotsAhead];
     if (i + kRecordsAhead < keys.size()) PrefetchRecord(tags[(i + kRecordsAhead) % kSlotsAhead]);
@@ -238,6 +313,7 @@ std::size_t Directory::WalkChain(const LookupFilter& filter, std::span<const Chu
       tags[i % kSlotsAhead] = TagOf(filter.tenant, keys[i + kSlotsAhead]);
       PrefetchSlot(tags[i % kSlotsAhead]);
     }
+    wire::ChunkLocation& location = locations[i % 2];
     if (!FindTagged(tag, filter, keys[i], location)) return i;
     if (!sink(static_cast<const wire::ChunkLocation&>(location))) return i + 1;
   }

@@ -86,7 +86,7 @@ ReplyId DataCalls::Keep(std::unique_ptr<transport::Exchange>& call) {
 
 Status DataCalls::Lookup(std::unique_ptr<transport::Exchange>& call) {
   const TimePoint began = clock_.Now();
-  const Result<wire::LookupRequest> request = wire::LookupRequest::Decode(call->request());
+  const Result<wire::LookupRequestView> request = wire::LookupRequestView::Decode(call->request());
   if (!request) return request.error();
   buffer_.clear();
   core_.Lookup(call->peer().tenant, *request, buffer_);

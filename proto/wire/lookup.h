@@ -16,6 +16,16 @@ namespace kdn::wire {
 
 inline constexpr std::size_t kChainsPerLookupMax = 8;
 
+// How an answer lays its chunks out. The request's version says what its sender reads: 1 is
+// kPlain alone, 2 both. A coordinator that knows only version 1 answers kUnimplemented.
+enum class LookupLayout : std::uint16_t {
+  kPlain = 0,    // every field of every chunk
+  kCompact = 1,  // of each chunk what differs from the one before
+};
+inline constexpr std::uint16_t kLookupVersionCompact = 2;
+
+struct LookupRequestView;
+
 // One chain of keys per live secret of the tenant; all of equal length. The answer is for the chain
 // with the longest match.
 struct LookupRequest {
@@ -27,6 +37,23 @@ struct LookupRequest {
 
   void Encode(Buffer& out) const;
   static Result<LookupRequest> Decode(ConstBytes bytes);
+  // Valid as long as this request is, unchanged.
+  [[nodiscard]] LookupRequestView View() const;
+};
+
+// The same without a copy of the keys, for the coordinator's hot path.
+struct LookupRequestView {
+  RequestHead head{MessageType::kLookup};
+  ProvenanceKind floor = ProvenanceKind::kUnknown;
+  Level level_min = Level::kDraft;
+  std::uint64_t known_map_version = 0;
+  FixedList<std::span<const ChunkKey>, kChainsPerLookupMax> chains;
+
+  [[nodiscard]] LookupLayout Accepts() const {
+    return head.version >= kLookupVersionCompact ? LookupLayout::kCompact : LookupLayout::kPlain;
+  }
+  // The keys lie in `bytes`, which have to stay.
+  static Result<LookupRequestView> Decode(ConstBytes bytes);
 };
 
 // Where one replica of one part is.
@@ -75,6 +102,7 @@ struct NodeMap {
 
 struct LookupResponse {
   Epoch epoch{};
+  LookupLayout layout = LookupLayout::kPlain;
   std::uint16_t chain = 0;            // which of the request's chains
   NodeMap map;                        // nodes is empty if the client's version is current
   std::vector<ChunkLocation> chunks;  // of the longest usable prefix; empty: a miss
@@ -84,29 +112,32 @@ struct LookupResponse {
 };
 
 // Appends a LookupResponse to a buffer chunk by chunk, without building one: the coordinator's hot
-// path. The bytes are those of LookupResponse::Encode(). After each chunk the buffer holds a whole
-// response. Thread-safety: not safe; caller synchronises.
+// path. The bytes are those of LookupResponse::Encode(). Thread-safety: not safe; caller
+// synchronises.
 class LookupResponseWriter {
  public:
-  // Requires: `out` outlives the writer and is changed by it alone until then.
-  LookupResponseWriter(Buffer& out, Epoch epoch, const NodeMap& map);
+  // Requires: `out` outlives the writer and is changed by it alone until Finish().
+  LookupResponseWriter(Buffer& out, Epoch epoch, const NodeMap& map, LookupLayout layout);
 
   // Which of the request's chains the answer is for; 0 unless set.
   void SetChain(std::uint16_t chain);
-  // Begins the next chunk. Requires: part_count is 1 to limits::kPartsPerChunkMax, and exactly as
-  // many AddPart() follow, by number.
-  void BeginChunk(const PutId& put_id, const Provenance& provenance, std::uint32_t token_count,
-                  std::uint16_t part_count);
-  // Requires: 1 to limits::kReplicasMax replicas.
-  void AddPart(const PartShape& shape, const LevelBytes& level_bytes,
-               std::span<const ReplicaLocation> replicas);
+  // Appends the next chunk. Requires: parts by number, of 1 to limits::kReplicasMax replicas each;
+  // `chunk` stays where and as it is until the next Add() has returned.
+  void Add(const ChunkLocation& chunk);
+  // Makes the buffer hold exactly the response. To be called once, last.
+  void Finish();
 
+  // Of the buffer, as Finish() would leave it.
+  [[nodiscard]] std::size_t size_bytes() const { return size_; }
   [[nodiscard]] std::uint32_t chunk_count() const { return chunk_count_; }
 
  private:
   Buffer& out_;
-  std::size_t start_;
+  const LookupLayout layout_;
+  const std::size_t start_;
+  std::size_t size_ = 0;  // the buffer is larger, so that it grows rarely
   std::uint32_t chunk_count_ = 0;
+  const ChunkLocation* before_;
 };
 
 }  // namespace kdn::wire

@@ -5,7 +5,14 @@
 namespace kdn::wire {
 namespace {
 
-constexpr std::uint16_t kVersion = 1;  // of every layout so far
+// Of the newest layout of a message; older ones are understood too.
+constexpr std::uint16_t VersionMax(MessageType type) {
+  return type == MessageType::kLookup ? 2 : 1;
+}
+
+bool IsKnownVersion(const RequestHead& head) {
+  return head.version >= 1 && head.version <= VersionMax(head.type);
+}
 
 bool IsKnown(MessageType type) {
   switch (type) {
@@ -87,13 +94,13 @@ Result<RequestHead> PeekHead(ConstBytes request) {
   ByteReader in(request);
   const RequestHead head = ReadHead(in);
   if (!in.ok()) return Error(Code::kInvalidArgument);
-  if (!IsKnown(head.type) || head.version != kVersion) return Error(Code::kUnimplemented);
+  if (!IsKnown(head.type) || !IsKnownVersion(head)) return Error(Code::kUnimplemented);
   return head;
 }
 
 RequestHead DecodeHead(MessageType type, ByteReader& in) {
   const RequestHead head = ReadHead(in);
-  if (head.type != type || head.version != kVersion) in.Fail();
+  if (head.type != type || !IsKnownVersion(head)) in.Fail();
   return head;
 }
 

@@ -38,6 +38,7 @@ enum class Answer {
   kOtherChain,   // right in form, for a chain that nobody asked for
   kUnknownCode,  // a code that is none
   kSilentNodes,  // grants for nodes that never answer
+  kPlainOnly,    // one chunk, by a coordinator that knows no compact lookups
 };
 
 // A coordinator that accepts everybody and answers every call alike.
@@ -93,6 +94,15 @@ class Hostile final : public transport::Service, public transport::Authenticator
       case Answer::kUnknownCode:
         code = static_cast<Code>(99);
         break;
+      case Answer::kPlainOnly: {
+        const auto request = wire::LookupRequest::Decode(call->request());
+        if (request && request->View().Accepts() == wire::LookupLayout::kPlain) {
+          OneChunk().Encode(answer);
+        } else {
+          code = Code::kUnimplemented;
+        }
+        break;
+      }
       case Answer::kSilentNodes: {
         const auto request = wire::PutStartRequest::Decode(call->request());
         if (!request) {
@@ -119,6 +129,16 @@ class Hostile final : public transport::Service, public transport::Authenticator
   int asked() const { return asked_.load(); }
 
  private:
+  // A chunk of 64 tokens, on one node behind this very endpoint.
+  wire::LookupResponse OneChunk() {
+    wire::LookupResponse response;
+    response.map = {.version = 1, .nodes = {{NodeId{1}, {}, {endpoint_}}}};
+    wire::PartLocation part;
+    part.shape.layers = part.shape.kv_heads = {0, 1};
+    part.replicas.push_back({NodeId{1}, Level::kExact, Level::kExact});
+    response.chunks.push_back({RandomId<PutId>(random_), kExactProvenance, 64, {part}});
+    return response;
+  }
   // One grant for every 32 chunks, all to two nodes behind this very endpoint.
   wire::PutStartResponse GrantsToSelf(std::size_t chunks) {
     wire::PutStartResponse response;
@@ -228,6 +248,17 @@ TEST(RemoteClient, AnAbandonedLookupDoesNotHoldTheClientUp) {
     for (int i = 0; i < 20; ++i) client->Lookup(**model, test::TokensOf(1, 320), {});
   }
   EXPECT_LT(timed.Took(), kTimeout + kLate);
+}
+
+TEST(RemoteClient, ACoordinatorWithoutCompactLookupsIsAskedForPlainOnes) {
+  const Hostile coordinator(Answer::kPlainOnly);
+  const auto client = Open(coordinator.endpoint());
+  auto model = client->UseModel(test::SpecOf({}), {});
+  ASSERT_TRUE(model.has_value());
+  for (int i = 0; i < 2; ++i) {
+    const auto lookup = client->Lookup(**model, test::TokensOf(1, 320), {});
+    EXPECT_EQ(lookup->Take().tokens_matched(), 64U);
+  }
 }
 
 TEST(RemoteClient, NodesThatNeverAnswerHoldAStoreUpOnceEach) {

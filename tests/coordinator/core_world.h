@@ -152,9 +152,10 @@ class CoreWorld {
 
   std::size_t LookupLength(const std::vector<ChunkKey>& keys) {
     wire::LookupRequest request;
+    request.head.version = wire::kLookupVersionCompact;
     request.chains = {keys};
     wire::Buffer out;
-    core->Lookup(kTestTenant, request, out);
+    core->Lookup(kTestTenant, request.View(), out);
     return wire::LookupResponse::Decode(out).value().chunks.size();
   }
 

@@ -246,7 +246,7 @@ TEST_F(DirectoryTest, AScanInTurnsSeesEverythingOnce) {
 }
 
 TEST_F(DirectoryTest, ALocationTakesLessThanTwoHundredBytes) {
-  constexpr std::uint64_t kCount = 100000;
+  constexpr std::uint64_t kCount = 1000000;
   for (std::uint64_t key = 0; key < kCount; ++key) {
     Apply(kNode, EntryOf(key));
   }

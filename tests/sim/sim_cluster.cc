@@ -261,8 +261,9 @@ void SimCluster::LookUp() {
   if (!coordinator_.up()) return;
   wire::LookupRequest request;
   request.chains = {RandomChain()};
+  request.head.version = wire::kLookupVersionCompact;
   wire::Buffer bytes;
-  coordinator_.core().Lookup(kTenant, request, bytes);
+  coordinator_.core().Lookup(kTenant, request.View(), bytes);
   const auto response = wire::LookupResponse::Decode(bytes);
   if (!response) return Break("an answer to a lookup does not decode");
   simulation_.Trace("lookup", response->chunks.size());

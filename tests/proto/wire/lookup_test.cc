@@ -73,24 +73,95 @@ TEST(LookupResponse, WithNodesOutOfOrderIsRefused) {
   EXPECT_FALSE(LookupResponse::Decode(bytes));
 }
 
-TEST(LookupResponseWriter, HoldsAWholeResponseAfterEveryChunk) {
-  const LookupResponse all = ResponseOf(5, 2);
-  Buffer out(3, std::byte{0x11});  // The writer appends to what is there.
-  LookupResponseWriter writer(out, all.epoch, all.map);
-  for (std::size_t count = 0; count <= all.chunks.size(); ++count) {
-    const auto decoded = LookupResponse::Decode(ConstBytes(out).subspan(3));
-    ASSERT_TRUE(decoded) << count;
-    EXPECT_EQ(decoded->chunks.size(), count);
-    if (count == all.chunks.size()) break;
-    const ChunkLocation& chunk = all.chunks[count];
-    writer.BeginChunk(chunk.put_id, chunk.provenance, chunk.token_count, 2);
-    for (const PartLocation& part : chunk.parts) {
-      writer.AddPart(part.shape, part.level_bytes, {part.replicas.data(), part.replicas.size()});
-    }
+TEST(LookupResponseWriter, AppendsWhatEncodeWouldInEitherLayout) {
+  for (const LookupLayout layout : {LookupLayout::kPlain, LookupLayout::kCompact}) {
+    LookupResponse all = ResponseOf(300, 2);
+    all.layout = layout;
+    all.chain = 3;
+    Buffer out(3, std::byte{0x11});  // The writer appends to what is there.
+    LookupResponseWriter writer(out, all.epoch, all.map, layout);
+    writer.SetChain(3);
+    for (const ChunkLocation& chunk : all.chunks) writer.Add(chunk);
+    EXPECT_EQ(writer.chunk_count(), all.chunks.size());
+    const std::size_t size_bytes = writer.size_bytes();
+    writer.Finish();
+    EXPECT_EQ(out.size(), size_bytes);
+    Buffer expected(3, std::byte{0x11});
+    all.Encode(expected);
+    EXPECT_EQ(out, expected);
   }
-  Buffer expected(3, std::byte{0x11});
-  all.Encode(expected);
-  EXPECT_EQ(out, expected);
+}
+
+// Whatever of a chunk is as in the one before, and whatever is not.
+TEST(CompactLookupResponse, ComesBackForEveryMixtureOfWhatIsTheSame) {
+  SeededRandom random(5);
+  const LookupResponse pool = [] {
+    LookupResponse made = ResponseOf(3, 1);
+    for (const ChunkLocation& more : ResponseOf(3, 3).chunks) made.chunks.push_back(more);
+    return made;
+  }();
+  const auto pick = [&]() -> const ChunkLocation& {
+    return pool.chunks[random.Next() % pool.chunks.size()];
+  };
+  LookupResponse response;
+  response.layout = LookupLayout::kCompact;
+  for (int i = 0; i < 1000; ++i) {
+    ChunkLocation chunk = pick();
+    chunk.put_id = pick().put_id;
+    if (random.Next() % 3 == 0) chunk.token_count = 17;
+    if (random.Next() % 3 == 0) chunk.parts.back().replicas.push_back({NodeId{9}, {}, kAllLevels});
+    if (random.Next() % 3 == 0) chunk.parts.front().level_bytes[0] = 5;
+    response.chunks.push_back(chunk);
+  }
+  Buffer bytes;
+  response.Encode(bytes);
+  const auto decoded = LookupResponse::Decode(bytes);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->chunks, response.chunks);
+}
+
+TEST(CompactLookupResponse, OfChunksThatDifferInTheirPutAloneTakesAByteMoreThanThePut) {
+  LookupResponse response = ResponseOf(1, 1);
+  response.layout = LookupLayout::kCompact;
+  Buffer one;
+  response.Encode(one);
+  SeededRandom random(6);
+  while (response.chunks.size() < 512) {
+    response.chunks.push_back(response.chunks.front());
+    response.chunks.back().put_id = RandomId<PutId>(random);
+  }
+  Buffer all;
+  response.Encode(all);
+  EXPECT_EQ(all.size(), one.size() + 511 * (1 + PutId::kSize));
+}
+
+TEST(CompactLookupResponse, ThatRepeatsAFieldOrTakesOneFromNowhereIsRefused) {
+  LookupResponse response = ResponseOf(1, 1);
+  response.layout = LookupLayout::kCompact;
+  Buffer bytes;
+  response.Encode(bytes);
+  const std::size_t chunk_at = bytes.size() - (1 + 16 + 8 + 2 + 8 + 16 + 1 + 2 * 6);
+  ASSERT_EQ(bytes[chunk_at], std::byte{0});
+  Buffer twice = bytes;
+  twice.insert(twice.end(), bytes.begin() + static_cast<std::ptrdiff_t>(chunk_at), bytes.end());
+  twice[8] = std::byte{2};
+  EXPECT_FALSE(LookupResponse::Decode(twice));
+  Buffer from_nowhere(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(chunk_at));
+  from_nowhere.push_back(std::byte{31});
+  EXPECT_FALSE(LookupResponse::Decode(from_nowhere));
+}
+
+TEST(LookupRequest, OfVersionOneIsAnsweredPlainly) {
+  LookupRequest request;
+  request.chains.resize(1);
+  for (const std::uint16_t version : {1, 2}) {
+    request.head.version = version;
+    Buffer bytes;
+    request.Encode(bytes);
+    const auto view = LookupRequestView::Decode(bytes);
+    ASSERT_TRUE(view);
+    EXPECT_EQ(view->Accepts(), version == 1 ? LookupLayout::kPlain : LookupLayout::kCompact);
+  }
 }
 
 TEST(LookupRequest, OfTheLargestSizeComesBack) {

@@ -71,6 +71,19 @@ wire::LookupResponse LookupResponseSample() {
   return response;
 }
 
+// Between them the chunks keep and change each field.
+wire::LookupResponse CompactLookupResponseSample() {
+  wire::LookupResponse response = LookupResponseSample();
+  response.layout = wire::LookupLayout::kCompact;
+  response.chunks.push_back(response.chunks[1]);
+  response.chunks.push_back(response.chunks[0]);
+  response.chunks.push_back(response.chunks[0]);
+  response.chunks.back().put_id = Counting<PutId>(0x11);
+  response.chunks.push_back(response.chunks.back());
+  response.chunks.back().parts[0].level_bytes[0] = 101;
+  return response;
+}
+
 wire::PutStartRequest PutStartRequestSample() {
   wire::PutStartRequest request;
   request.model = Counting<ModelFingerprint>(0x40);
@@ -328,6 +341,7 @@ constexpr MessageCase CaseOf(std::string_view name, bool has_head) {
 constexpr MessageCase kCases[] = {
     CaseOf<LookupRequestSample>("lookup_request", true),
     CaseOf<LookupResponseSample>("lookup_response", false),
+    CaseOf<CompactLookupResponseSample>("compact_lookup_response", false),
     CaseOf<PutStartRequestSample>("put_start_request", true),
     CaseOf<PutStartResponseSample>("put_start_response", false),
     CaseOf<PutPieceRequestSample>("put_piece_request", true),

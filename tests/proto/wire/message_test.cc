@@ -146,7 +146,7 @@ TEST(RequestHead, OfANewerPeerIsUnimplementedNotInvalid) {
   unknown_type[1] = std::byte{0x77};
   EXPECT_EQ(wire::PeekHead(unknown_type).error().code(), Code::kUnimplemented);
   Buffer unknown_version = FindMessageCase("lookup_request").sample();
-  unknown_version[2] = std::byte{2};
+  unknown_version[2] = std::byte{3};
   EXPECT_EQ(wire::PeekHead(unknown_version).error().code(), Code::kUnimplemented);
 }
 
