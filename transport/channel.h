@@ -243,8 +243,8 @@ struct Options {
   // How long a thread of the domain's own looks for work before it sleeps: saves the time of a
   // wake-up and costs a core. For machines with cores to spare.
   std::chrono::microseconds spin{0};
-  bool insecure = false;                 // allows plaintext off loopback
-  std::string congestion_control{};      // of TCP; empty: the system's
+  bool insecure = false;             // allows plaintext off loopback
+  std::string congestion_control{};  // of TCP; empty: the system's
   // Of TCP: bytes a second that one connection sends at most, either side's own; 0: any number.
   std::uint64_t connection_rate_max = 0;
   SharedMemoryOptions shared_memory{};
