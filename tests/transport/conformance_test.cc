@@ -282,8 +282,8 @@ TEST_P(EachTransport, NoPieceIsWholeThatHoldsBytesFromAfterTheEnd) {
   service_.AwaitCalls(1);
   client_->PollOnce();  // sends some
   client_->channel().Cancel(1);
-  std::memset(source.data(), 0x22, size);
   client_->AwaitDone(1);
+  std::memset(source.data(), 0x22, size);
   service_.AwaitMoved(8);
   ASSERT_TRUE(Submit(2, "sync").ok());
   client_->AwaitDone(2);

@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadIndex{"OtherLevel", [](auto& tiles) { tiles[1].at.level = Level::kDraft; }},
         BadIndex{"UnknownPlane", [](auto& tiles) { tiles[7].at.plane = static_cast<Plane>(5); }},
         BadIndex{"UnknownScheme",
-                 [](auto& tiles) { tiles[0].scheme = static_cast<TileScheme>(4); }},
+                 [](auto& tiles) { tiles[0].scheme = static_cast<TileScheme>(3); }},
         BadIndex{"NoLayers", [](auto& tiles) { tiles[0].at.layers.count = 0; }},
         BadIndex{"TooManyLayers", [](auto& tiles) { tiles[7].at.layers = {1024, 1}; }},
         BadIndex{"NoHeads", [](auto& tiles) { tiles[0].at.kv_heads.count = 0; }},
