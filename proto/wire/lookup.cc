@@ -14,7 +14,6 @@ constexpr std::size_t kRequestFixedBytes = kRequestHeadBytes + 16;
 constexpr std::size_t kNodeBytesMin = 24;
 constexpr std::size_t kChunkCountAt = 8;
 constexpr std::size_t kChainAt = 4;
-constexpr std::size_t kLayoutAt = 6;
 constexpr std::size_t kWriterStepBytes = 4096;
 
 template <class T>

@@ -50,7 +50,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const OpenAuthenticator authenticator;
   // The host is the golden client's.
   Identity identity;
-  for (int i = 0; i < 16; ++i) identity.host.bytes[i] = static_cast<std::byte>(0x30 + i);
+  for (std::size_t i = 0; i < 16; ++i) {
+    identity.host.bytes[i] = static_cast<std::byte>(0x30 + i);
+  }
   const HelloPolicy policy{kdn::ClusterId{}, kdn::PeerId{}, &authenticator, kFeatureSharedMemory,
                            identity.host};
   HelloServer server(policy, Nonce{}, true, ShareInvite{"kdn", Nonce{}});
