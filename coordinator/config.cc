@@ -35,6 +35,8 @@ ConfigTable TableOf(CoordinatorConfig& config) {
                 "silence after which what a dead node held is forgotten");
   table.Integer("ramp_ms", &config.ramp_ms, 0, 3600000,
                 "over which a new node comes to its full share of new chunks");
+  table.Integer("tenant_requests_max", &config.tenant_requests_max, 0, 1'000'000'000,
+                "calls a second of each tenant whose entry says nothing; 0: any");
   table.Choice("placement", &config.placement, PlacementPolicies(),
                "how nodes are chosen for chunks");
   table.Choice("metastore", &config.metastore, MetastoreKinds(), "where decisions are kept");

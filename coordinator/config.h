@@ -27,6 +27,7 @@ struct CoordinatorConfig {
   std::int64_t dead_after_ms = 3000;
   std::int64_t forget_after_ms = 60000;
   std::int64_t ramp_ms = 60000;
+  std::int64_t tenant_requests_max = 0;
   std::string placement = "rendezvous";
   std::string metastore = "rocksdb";
 

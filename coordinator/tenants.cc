@@ -13,6 +13,8 @@
 namespace kdn::coordinator {
 namespace {
 
+constexpr std::int64_t kRateMax = 1'000'000'000;
+
 struct Place {
   const std::string& path;
 
@@ -57,10 +59,21 @@ Status SetField(const Place& place, std::string_view key, const toml::node& valu
                           "tenant.allow_none = " + Shown(value) + ": expected true or false");
     }
     tenant.allow_none = *allowed;
+  } else if (key == "requests_per_second" || key == "mib_per_second") {
+    const auto number = value.value_exact<std::int64_t>();
+    if (!number || *number < 0 || *number > kRateMax) {
+      return place.Refuse(value, "tenant." + std::string(key) + " = " + Shown(value) +
+                                     ": expected a whole number of 0 to 1000000000");
+    }
+    if (key == "requests_per_second") {
+      tenant.rate.requests_per_second = static_cast<std::uint32_t>(*number);
+    } else {
+      tenant.rate.bytes_per_second = static_cast<std::uint64_t>(*number) * limits::kMiB;
+    }
   } else {
     return place.Refuse(value, "tenant." + std::string(key) +
                                    ": no such key; expected one of name, id, access_secret, "
-                                   "allow_none");
+                                   "allow_none, requests_per_second, mib_per_second");
   }
   return Status();
 }

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "base/tenant_rates.h"
 #include "proto/wire/lookup.h"
 
 namespace kdn::node {
@@ -21,6 +22,7 @@ namespace kdn::node {
 struct TenantAccess {
   std::vector<std::byte> secret;
   bool allow_none = false;
+  TenantRate rate{};  // zeros: as this node's configuration says
 };
 
 // One state of things; never changed once it is published.

@@ -108,6 +108,20 @@ ConfigTable TableOf(NodeConfig& config) {
              "these user ids, with commas between");
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
+  table.Integer("connections_max", &config.connections_max, 16, 1 << 20,
+                "connections to one shard; each takes a descriptor and about 48 KiB");
+  table.Integer("requests_open_max", &config.requests_open_max, 16, 1 << 20,
+                "requests under way in one shard, of which 50 % may be background moves, 70 % with "
+                "puts, 85 % with prefetching loads");
+  table.Integer("open_mib_max", &config.open_mib_max, 16, 16 << 20,
+                "MiB that requests under way move, together and in the same shares");
+  table.Integer("tenant_requests_max", &config.tenant_requests_max, 0, 1'000'000'000,
+                "requests a second of each tenant whose entry says nothing; 0: any");
+  table.Integer("tenant_mib_max", &config.tenant_mib_max, 0, 1'000'000'000,
+                "MiB a second of each tenant whose entry says nothing; 0: any");
+  table.Integer("shed_memory_percent", &config.shed_memory_percent, 10, 90,
+                "of what the control group's memory limit leaves beyond the start, the share in "
+                "use from which puts are refused");
   table.Choice("log_level", &config.log_level, {"debug", "info", "warning", "error"},
                "lines below it are dropped");
   table.Integer("slow_request_ms", &config.slow_request_ms, 1, 3600000,

@@ -44,6 +44,12 @@ struct NodeConfig {
   std::int64_t shared_memory_client_mib_max = 1024;
   std::string shared_memory_users = "same";
   std::int64_t forward_timeout_ms = 1000;
+  std::int64_t connections_max = 4096;
+  std::int64_t requests_open_max = 4096;
+  std::int64_t open_mib_max = 4096;
+  std::int64_t tenant_requests_max = 0;
+  std::int64_t tenant_mib_max = 0;
+  std::int64_t shed_memory_percent = 60;
   std::string log_level = "info";
   std::int64_t slow_request_ms = 1000;
 

@@ -15,6 +15,7 @@ Node::Node(const NodeConfig& config, const NodeEnvironment& environment)
     : config_(config),
       environment_(environment),
       metrics_(environment.registry),
+      memory_(static_cast<std::uint32_t>(config.shed_memory_percent), environment.registry),
       cluster_key_(environment.cluster_secret),
       authenticator_(state_, environment.cluster_secret),
       outbox_(static_cast<std::uint32_t>(config.shards)),
@@ -35,6 +36,7 @@ Status Node::OpenParts(const std::stop_token& stop) {
   KDN_RETURN_IF_ERROR(LearnWhoWeAre(stop));
   epochs_ = std::make_unique<EpochKeeper>(*local_, state_, environment_.log);
   KDN_RETURN_IF_ERROR(OpenShards());
+  memory_.SetBase();
   for (const auto& shard : shards_) shard->Start();
   if (!config_.coordinator.empty()) StartRegistrar();
   return {};
@@ -82,10 +84,12 @@ Status Node::LearnWhoWeAre(const std::stop_token& stop) {
 
 Status Node::OpenShards() {
   if (domain_ == nullptr) {
-    const transport::Options options{.kind = config_.transport,
-                                     .insecure = config_.insecure,
-                                     .connection_rate_max = config_.ConnectionBytesMax(),
-                                     .shared_memory = config_.SharedMemoryOf(host_)};
+    const transport::Options options{
+        .kind = config_.transport,
+        .connections_max = static_cast<std::uint32_t>(config_.connections_max),
+        .insecure = config_.insecure,
+        .connection_rate_max = config_.ConnectionBytesMax(),
+        .shared_memory = config_.SharedMemoryOf(host_)};
     auto domain =
         transport::OpenDomain(options, environment_.clock, environment_.random, environment_.log);
     if (!domain) return domain.error();
@@ -114,7 +118,8 @@ Status Node::OpenShards() {
                                                          .clock = environment_.clock,
                                                          .log = environment_.log,
                                                          .registry = environment_.registry,
-                                                         .metrics = metrics_}));
+                                                         .metrics = metrics_,
+                                                         .memory = memory_}));
     KDN_RETURN_IF_ERROR(shards_.back()->Open());
   }
   return {};

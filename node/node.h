@@ -74,6 +74,7 @@ class Node {
   NodeConfig config_;
   NodeEnvironment environment_;
   NodeMetrics metrics_;
+  MemoryWatch memory_;
   const HmacKey cluster_key_;
   ClusterState state_;
   const NodeAuthenticator authenticator_;

@@ -31,7 +31,7 @@ PutHandler::~PutHandler() {
 // 1. Is it a put, and is its ticket the coordinator's? 2. Is the epoch durable here? 3. May this
 // caller put this here? 4. Take room and receive. The piece is then handed on (Forward), counted as
 // received (Complete) and answered.
-void PutHandler::OnCall(std::unique_ptr<transport::Exchange> exchange) {
+void PutHandler::OnCall(std::unique_ptr<transport::Exchange> exchange, Admission::Token room) {
   auto request = wire::PutPieceRequest::Decode(exchange->request());
   if (!request) return Refuse(*exchange, nullptr, request.error());
   auto ticket = wire::OpenTicket(request->ticket, context_.cluster_key);
@@ -51,6 +51,7 @@ void PutHandler::OnCall(std::unique_ptr<transport::Exchange> exchange) {
   }
 
   auto call = std::make_unique<PutCall>();
+  call->room = std::move(room);
   call->exchange = std::move(exchange);
   call->request = *std::move(request);
   call->ticket = *std::move(ticket);

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "node/admission.h"
 #include "node/shard_context.h"
 #include "proto/wire/put.h"
 #include "proto/wire/ticket.h"
@@ -24,13 +25,15 @@ class PutHandler {
   // Gives up what is being received. What is being forwarded reads the arena until Peers is gone.
   ~PutHandler();
 
-  void OnCall(std::unique_ptr<transport::Exchange> exchange);
+  // `room` is held until the call is over.
+  void OnCall(std::unique_ptr<transport::Exchange> exchange, Admission::Token room);
   // False if the call is not one of these.
   bool OnMoved(transport::Exchange& exchange, Code code);
   bool OnAbandoned(transport::Exchange& exchange);
 
  private:
   struct PutCall {
+    Admission::Token room;
     std::unique_ptr<transport::Exchange> exchange;  // null: the caller is gone, the piece goes on
     wire::PutPieceRequest request;
     wire::Ticket ticket;

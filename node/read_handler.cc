@@ -84,7 +84,7 @@ bool ReadHandler::IsAnswerable(const transport::Exchange& exchange,
   });
 }
 
-void ReadHandler::OnCall(std::unique_ptr<transport::Exchange> exchange) {
+void ReadHandler::OnCall(std::unique_ptr<transport::Exchange> exchange, Admission::Token room) {
   auto request = wire::ReadRequest::Decode(exchange->request());
   if (!request || !IsAnswerable(*exchange, *request)) {
     context_.metrics.refused.Add();
@@ -93,6 +93,7 @@ void ReadHandler::OnCall(std::unique_ptr<transport::Exchange> exchange) {
   }
   auto owned = std::make_unique<ReadCall>();
   ReadCall& call = *owned;
+  call.room = std::move(room);
   call.exchange = std::move(exchange);
   call.request = *std::move(request);
   call.response.items.resize(call.request.items.size());

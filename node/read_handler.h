@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "node/admission.h"
 #include "node/shard_context.h"
 #include "proto/wire/read.h"
 
@@ -21,7 +22,8 @@ class ReadHandler {
   explicit ReadHandler(ShardContext& context) : context_(context) {}
   ~ReadHandler();
 
-  void OnCall(std::unique_ptr<transport::Exchange> exchange);
+  // `room` is held until the call is over.
+  void OnCall(std::unique_ptr<transport::Exchange> exchange, Admission::Token room);
   void OnReportCorrupt(std::unique_ptr<transport::Exchange> exchange);
   // False if the call is not one of these.
   bool OnMoved(transport::Exchange& exchange, std::uint32_t piece);
@@ -41,6 +43,7 @@ class ReadHandler {
     std::uint32_t pieces_open = 0;
   };
   struct ReadCall {
+    Admission::Token room;
     std::unique_ptr<transport::Exchange> exchange;
     wire::ReadRequest request;
     wire::ReadResponse response;

@@ -41,8 +41,10 @@ std::map<TenantId, TenantAccess> TenantsOf(
     const google::protobuf::RepeatedPtrField<v1::TenantAccess>& list) {
   std::map<TenantId, TenantAccess> tenants;
   for (const v1::TenantAccess& tenant : list) {
-    tenants[static_cast<TenantId>(tenant.tenant_id())] = {BytesOf(tenant.access_secret()),
-                                                          tenant.allow_none()};
+    tenants[static_cast<TenantId>(tenant.tenant_id())] = {
+        BytesOf(tenant.access_secret()),
+        tenant.allow_none(),
+        {tenant.requests_per_second(), tenant.bytes_per_second()}};
   }
   return tenants;
 }

@@ -22,6 +22,15 @@ storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
               static_cast<std::uint64_t>(config.scrub_mib_per_second) * limits::kMiB / shards};
 }
 
+AdmissionOptions AdmissionOptionsOf(const NodeConfig& config) {
+  const auto shards = static_cast<std::uint32_t>(config.shards);
+  return {.requests_max = static_cast<std::size_t>(config.requests_open_max),
+          .bytes_max = static_cast<std::size_t>(config.open_mib_max) * limits::kMiB / shards,
+          .usual_rate = {static_cast<std::uint32_t>(config.tenant_requests_max),
+                         static_cast<std::uint64_t>(config.tenant_mib_max) * limits::kMiB},
+          .shard_count = shards};
+}
+
 wire::InventoryEntry EntryOf(const storage::StoredObject& object) {
   return wire::EntryOf(object.header, object.in_dram, object.on_disk);
 }
@@ -39,7 +48,9 @@ wire::InventoryEntry EntryOf(const storage::ObjectId& missed) {
 
 }  // namespace
 
-Shard::Shard(const ShardSetup& setup) : setup_(setup) {}
+Shard::Shard(const ShardSetup& setup)
+    : setup_(setup),
+      admission_(AdmissionOptionsOf(setup.config), setup.memory, setup.clock, setup.registry) {}
 
 Shard::~Shard() {
   Stop();
@@ -80,6 +91,7 @@ Status Shard::Open() {
                            setup_.identity.peer, *this, setup_.authenticator);
   if (!server) return server.error();
   server_ = *std::move(server);
+  admission_.SetTenants(*setup_.state.view());
   return {};
 }
 
@@ -166,6 +178,9 @@ bool Shard::PollStore() {
 
 void Shard::Tick() {
   next_tick_ = setup_.clock.Now() + kTick;
+  admission_.SetTenants(*setup_.state.view());
+  setup_.memory.Sample(setup_.clock.Now());
+  ReleaseMemory();
   const storage::ObjectStore::Usage usage = store_->usage();
   setup_.metrics.disk_bytes.Set(static_cast<std::int64_t>(usage.disk_bytes_used));
   setup_.outbox.SetUsage(setup_.shard, usage, corrupt_found_->value());
@@ -181,6 +196,19 @@ void Shard::Tick() {
     if (!stored || stored->header.put_id != missed.put_id) entries.push_back(EntryOf(missed));
   }
   setup_.outbox.AddChanges(setup_.shard, std::move(entries), overflowed);
+}
+
+void Shard::ReleaseMemory() {
+  if (setup_.disk == nullptr || !setup_.memory.BeginRelease(setup_.clock.Now())) return;
+  const bool posted = setup_.disk->Post(
+      storage::DiskWork::kChange, [disk = setup_.disk, &memory = setup_.memory, &log = setup_.log] {
+        const Status status = disk->ReleaseMemory();
+        if (!status.ok()) {
+          log.Write(LogLevel::kWarning, "cannot give memory back", {{"reason", status.ToString()}});
+        }
+        memory.EndRelease();
+      });
+  if (!posted) setup_.memory.EndRelease();
 }
 
 void Shard::ReportAll() {
@@ -209,17 +237,39 @@ void Shard::OnCall(std::unique_ptr<transport::Exchange> call) {
     call->Finish(head.error().code(), {});
     return;
   }
+  const bool moves_bulk =
+      head->type == wire::MessageType::kRead || head->type == wire::MessageType::kPutPiece;
+  if (moves_bulk) return Admit(*head, std::move(call));
   Dispatch(head->type, std::move(call));
+}
+
+void Shard::Admit(const wire::RequestHead& head, std::unique_ptr<transport::Exchange> call) {
+  setup_.memory.Sample(setup_.clock.Now());
+  const bool read = head.type == wire::MessageType::kRead;
+  const std::size_t bytes = call->receive_bulk_bytes() + call->send_bulk_bytes();
+  Admission::Verdict verdict;
+  // A read of nothing is how clients ask whether the node lives: that costs nothing.
+  if (bytes > 0) {
+    verdict = admission_.Judge({.tenant = call->peer().tenant,
+                                .priority = wire::PriorityOf(head),
+                                .bytes = bytes,
+                                .rated = call->peer().role == transport::PeerRole::kClient});
+  }
+  if (verdict.refused) {
+    wire::Buffer answer;
+    verdict.refused->Encode(answer);
+    call->Finish(Code::kResourceExhausted, answer);
+  } else if (read) {
+    reads_->OnCall(std::move(call), std::move(verdict.token));
+  } else {
+    puts_->OnCall(std::move(call), std::move(verdict.token));
+  }
 }
 
 void Shard::Dispatch(wire::MessageType type, std::unique_ptr<transport::Exchange> call) {
   switch (type) {
-    case wire::MessageType::kRead:
-      return reads_->OnCall(std::move(call));
     case wire::MessageType::kReportCorrupt:
       return reads_->OnReportCorrupt(std::move(call));
-    case wire::MessageType::kPutPiece:
-      return puts_->OnCall(std::move(call));
     case wire::MessageType::kCommitObjects:
     case wire::MessageType::kDropObjects:
     case wire::MessageType::kVerifyObjects:

@@ -10,10 +10,12 @@
 #include <thread>
 #include <vector>
 
+#include "node/admission.h"
 #include "node/config.h"
 #include "node/control_handler.h"
 #include "node/inventory_outbox.h"
 #include "node/mailbox.h"
+#include "node/memory_watch.h"
 #include "node/put_handler.h"
 #include "node/read_handler.h"
 #include "node/shard_context.h"
@@ -39,6 +41,7 @@ struct ShardSetup {
   Log& log;
   MetricRegistry& registry;
   NodeMetrics& metrics;
+  MemoryWatch& memory;
 };
 
 class Shard final : public transport::Service, public Deferrer {
@@ -77,7 +80,11 @@ class Shard final : public transport::Service, public Deferrer {
   void Wait();
   void ResumeDeferred(Epoch settled);
   void ReportAll();
+  // Under memory pressure: what RocksDB has not written yet is the most of what can be had back.
+  void ReleaseMemory();
   void Dispatch(wire::MessageType type, std::unique_ptr<transport::Exchange> call);
+  // Takes it on if there is room for it and its tenant may ask for it; else it is answered.
+  void Admit(const wire::RequestHead& head, std::unique_ptr<transport::Exchange> call);
 
   struct Deferred {
     std::unique_ptr<transport::Exchange> call;
@@ -88,6 +95,7 @@ class Shard final : public transport::Service, public Deferrer {
   Mailbox mailbox_;
   std::unique_ptr<storage::ObjectStore> store_;
   const Counter* corrupt_found_ = nullptr;  // the store's own
+  Admission admission_;                     // before all that holds its tokens
   std::unique_ptr<ScratchPool> scratch_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<ShardContext> context_;

@@ -72,6 +72,9 @@ class DiskTier {
   // Runs `work` on one of the tier's threads of that kind. False if their queue is full.
   virtual bool Post(DiskWork kind, std::function<void()> work) = 0;
 
+  // Gives back memory that holds what is to be written, by writing it. Blocks on the disk.
+  virtual Status ReleaseMemory() = 0;
+
   // Waits for posted work, syncs, lets go of the folder. Nothing else may be called after it.
   virtual Status Close() = 0;
 };

@@ -78,6 +78,10 @@ Status ReadTenant(std::string_view key, std::string_view value, HardState& state
   const ConstBytes secret = in.Sized(kSecretBytesMax);
   tenant.access_secret.assign(secret.begin(), secret.end());
   tenant.allow_none = in.Integer<std::uint8_t>() != 0;
+  if (!in.rest().empty()) {  // not written where there is none, nor by versions before
+    tenant.rate.requests_per_second = in.Integer<std::uint32_t>();
+    tenant.rate.bytes_per_second = in.Integer<std::uint64_t>();
+  }
   if (!in.AtEnd()) return Damaged(key);
   state.tenants.push_back(std::move(tenant));
   return Status();
@@ -237,6 +241,10 @@ void PutTenants(const std::vector<Tenant>& stored, const std::vector<Tenant>& te
     out.Sized(AsBytes(tenant.name));
     out.Sized(tenant.access_secret);
     out.Integer(static_cast<std::uint8_t>(tenant.allow_none));
+    if (tenant.rate != TenantRate{}) {
+      out.Integer(tenant.rate.requests_per_second);
+      out.Integer(tenant.rate.bytes_per_second);
+    }
     batch.Put(std::string(kTenantPrefix) + BigEndian(tenant.id), TextOf(value));
   }
 }

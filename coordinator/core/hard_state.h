@@ -21,6 +21,7 @@
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "base/tenant_rates.h"
 #include "coordinator/core/context.h"
 #include "coordinator/metastore/metastore.h"
 
@@ -39,6 +40,7 @@ struct Tenant {
   std::string name;
   std::vector<std::byte> access_secret;  // empty: none; it then needs allow_none
   bool allow_none = false;
+  TenantRate rate;  // at each daemon; zeros: as the daemon's own configuration says
 
   friend bool operator==(const Tenant&, const Tenant&) = default;
 };

@@ -76,6 +76,7 @@ struct Coordinator::Impl {
   HardState state;
   std::unique_ptr<transport::Domain> domain;
   std::unique_ptr<Credentials> credentials;
+  std::unique_ptr<Admission> admission;
   std::unique_ptr<CoreLoop> loop;
   std::unique_ptr<rpc::Callers> callers;
   std::vector<std::unique_ptr<grpc::Service>> services;
@@ -128,9 +129,13 @@ Status Coordinator::Impl::StartLoop(const CoordinatorConfig& config, const Clock
                                      .scheme = scheme,
                                      .secret = secret};
   credentials = std::make_unique<Credentials>(state.tenants, secret, state.epoch);
+  std::map<TenantId, TenantRate> rates;
+  for (const Tenant& tenant : state.tenants) rates[tenant.id] = tenant.rate;
+  const TenantRate usual{static_cast<std::uint32_t>(config.tenant_requests_max), 0};
+  admission = std::make_unique<Admission>(rates, usual, clock, metrics);
   loop = std::make_unique<CoreLoop>(
       std::move(*core), CoreLoop::Surroundings{*metastore, *domain, identity, *credentials, clock,
-                                               log, metrics, config.RequestLinesOf()});
+                                               log, metrics, *admission, config.RequestLinesOf()});
   return loop->Start(config.listen);
 }
 

@@ -21,8 +21,8 @@ CoreLoop::CoreLoop(std::unique_ptr<Core> core, const Surroundings& surroundings)
       mailbox_(kMailboxTasksMax),
       core_metrics_(around_.metrics),
       data_calls_(
-          *core_, actions_, [this] { Act(); }, [this] { return NewReply(); }, around_.clock,
-          DataCalls::Reports{around_.metrics, around_.log, around_.lines}),
+          *core_, actions_, [this] { Act(); }, [this] { return NewReply(); }, around_.admission,
+          around_.clock, DataCalls::Reports{around_.metrics, around_.log, around_.lines}),
       next_tick_(began_) {}
 
 CoreLoop::~CoreLoop() {
@@ -97,6 +97,7 @@ Result<wire::ObjectCodesResponse> CoreLoop::AskNode(const std::string& endpoint,
 void CoreLoop::Run() {
   while (!stopping_) {
     WaitForWork();
+    const TimePoint woken = around_.clock.Now();
     (void)server_->Poll();
     mailbox_.TakeAll(tasks_);
     for (Mailbox::Task& task : tasks_) {
@@ -106,7 +107,9 @@ void CoreLoop::Run() {
     tasks_.clear();
     (void)links_->Poll();
     Act();
-    if (around_.clock.Now() >= next_tick_) Tick();
+    const TimePoint now = around_.clock.Now();
+    around_.admission.NoteTurn(now - woken);
+    if (now >= next_tick_) Tick();
   }
 }
 

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "coordinator/core/core.h"
+#include "coordinator/service/admission.h"
 #include "coordinator/service/core_metrics.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/data_calls.h"
@@ -45,6 +46,7 @@ class CoreLoop {
     const Clock& clock;
     Log& log;
     MetricRegistry& metrics;
+    Admission& admission;
     RequestLines lines;  // about clients' calls
   };
 

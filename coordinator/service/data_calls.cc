@@ -23,12 +23,13 @@ const std::array<DataCalls::Kind, 6> DataCalls::kKinds = {
     Kind{wire::MessageType::kContextGet, &DataCalls::ContextGet, "context get"},
 };
 
-DataCalls::DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
-                     const Reports& reports)
+DataCalls::DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply,
+                     Admission& admission, const Clock& clock, const Reports& reports)
     : core_(core),
       actions_(actions),
       act_(std::move(act)),
       new_reply_(std::move(new_reply)),
+      admission_(admission),
       clock_(clock),
       lookup_time_(reports.metrics.HistogramOf("kdn_coordinator_lookup_seconds",
                                                "Time to answer a lookup, without the network")),
@@ -51,6 +52,7 @@ void DataCalls::OnCall(std::unique_ptr<transport::Exchange> call) {
     const auto kind = head ? std::ranges::find(kKinds, head->type, &Kind::type) : kKinds.end();
     if (kind != kKinds.end()) {
       current_ = {nullptr, kind->name, head->trace, clock_.Now()};
+      if (Shed(*head, *call)) return;
       status = (this->*kind->handle)(call);
       if (call) Tell(kind->name, head->trace, current_.began, status.code());
     } else {
@@ -62,6 +64,17 @@ void DataCalls::OnCall(std::unique_ptr<transport::Exchange> call) {
     call->Finish(status.code(), {});
   }
   act_();
+}
+
+bool DataCalls::Shed(const wire::RequestHead& head, transport::Exchange& call) {
+  const auto refused = admission_.Judge(head, call.peer().tenant, {waiting_.size(), kWaitingMax});
+  if (!refused) return false;
+  buffer_.clear();
+  refused->Encode(buffer_);
+  refused_.Add();
+  Tell(current_.name, head.trace, current_.began, Code::kResourceExhausted);
+  call.Finish(Code::kResourceExhausted, buffer_);
+  return true;
 }
 
 void DataCalls::OnMoved(transport::Exchange&, std::uint32_t, Code) {}  // No call here has bulk.

@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "base/request_lines.h"
 #include "coordinator/core/core.h"
+#include "coordinator/service/admission.h"
 #include "transport/channel.h"
 
 namespace kdn::coordinator {
@@ -35,8 +36,8 @@ class DataCalls final : public transport::Service {
   };
 
   // All outlive this object; `actions` is where the core puts what `act` carries out.
-  DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, const Clock& clock,
-            const Reports& reports);
+  DataCalls(Core& core, Actions& actions, Act act, NewReply new_reply, Admission& admission,
+            const Clock& clock, const Reports& reports);
 
   void OnCall(std::unique_ptr<transport::Exchange> call) override;
   void OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) override;
@@ -68,6 +69,8 @@ class DataCalls final : public transport::Service {
   Status ContextUpdate(std::unique_ptr<transport::Exchange>& call);
   Status ContextGet(std::unique_ptr<transport::Exchange>& call);
 
+  // Answers the call, and returns true, if there is no room for it.
+  [[nodiscard]] bool Shed(const wire::RequestHead& head, transport::Exchange& call);
   template <class Response>
   void Finish(transport::Exchange& call, const Response& response);
   void Tell(std::string_view name, const TraceId& trace, TimePoint began, Code code);
@@ -77,6 +80,7 @@ class DataCalls final : public transport::Service {
   Actions& actions_;
   const Act act_;
   const NewReply new_reply_;
+  Admission& admission_;
   const Clock& clock_;
   Histogram& lookup_time_;
   std::map<std::string_view, Histogram*> call_times_;  // by the call's name

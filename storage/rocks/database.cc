@@ -187,6 +187,11 @@ Status Database::FlushTables() {
   return FromRocks(db_->Flush(rocksdb::FlushOptions(), {families_.begin(), families_.end()}));
 }
 
+Status Database::ReleaseMemory() {
+  const std::shared_lock lock(open_);
+  return FlushTables();
+}
+
 Status Database::CloseDatabase() {
   if (db_ == nullptr) return {};
   // After an error the log must not be touched: Debian's RocksDB is built with assertions.

@@ -134,6 +134,9 @@ class Database {
   // Ends a Reclaim() that runs, for good: to be followed by Close().
   void CancelReclaim() { closing_ = true; }
 
+  // Writes out what waits in memory.
+  Status ReleaseMemory();
+
   // Every key of a family in order, those in damaged blocks left out; then kDataLoss. Unless
   // `verify`, values in blob files are given as they are.
   using Visitor = std::function<void(std::string_view key, std::string_view value)>;

@@ -1,6 +1,8 @@
 // The disk tier over RocksDB with BlobDB. records.h says how objects lie in it.
 #include "storage/rocks/rocks_tier.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -149,6 +151,7 @@ class RocksTier final : public DiskTier {
   bool Post(DiskWork kind, std::function<void()> work) override {
     return (kind == DiskWork::kRead ? readers_ : writers_)->Post(std::move(work));
   }
+  Status ReleaseMemory() override;
   Status Close() override;
 
  private:
@@ -405,6 +408,12 @@ Status RocksTier::PutValue(std::string_view name, ConstBytes value) {
   return Commit(/*sync=*/true, [&](rocks::Database::Batch& batch) {
     batch.Put(rocks::Family::kDefault, std::string(kValuePrefix).append(name), AsText(value));
   });
+}
+
+Status RocksTier::ReleaseMemory() {
+  Status status = db_.ReleaseMemory();
+  malloc_trim(0);  // or the allocator keeps what RocksDB has freed
+  return status;
 }
 
 Result<std::vector<std::byte>> RocksTier::GetValue(std::string_view name) {

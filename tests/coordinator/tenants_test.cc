@@ -47,6 +47,26 @@ access_secret = "000102030405060708090a0b0c0d0e0F"
   EXPECT_TRUE((*tenants)[1].allow_none);
 }
 
+TEST_F(TenantsTest, MayHaveARate) {
+  const auto tenants = Read(R"([[tenant]]
+name = "a"
+id = 7
+allow_none = true
+requests_per_second = 100
+mib_per_second = 3
+[[tenant]]
+name = "b"
+id = 8
+allow_none = true
+)");
+  ASSERT_TRUE(tenants.has_value()) << tenants.error().ToString();
+  EXPECT_EQ((*tenants)[0].rate, (TenantRate{100, 3 << 20}));
+  EXPECT_EQ((*tenants)[1].rate, TenantRate{});
+  ExpectRefused("[[tenant]]\nrequests_per_second = -1\n", "2",
+                "requests_per_second = -1: expected");
+  ExpectRefused("[[tenant]]\nmib_per_second = 0.5\n", "2", "mib_per_second = 0.5: expected");
+}
+
 TEST_F(TenantsTest, ErrorsNameFileLineKeyAndExpectation) {
   ExpectRefused("[[tenant]]\nname = \"a\"\nid = 0\n", "3", "tenant.id = 0: expected");
   ExpectRefused("[[tenant]]\nname = 5\n", "2", "tenant.name = 5: expected");

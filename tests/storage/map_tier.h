@@ -35,6 +35,7 @@ class MapTier final : public DiskTier {
   std::uint64_t bytes_max() const override { return bytes_max_; }
   Status Reclaim() override { return {}; }
   bool Post(DiskWork kind, std::function<void()> work) override;
+  Status ReleaseMemory() override { return {}; }
   Status Close() override;
 
   // Posted work runs at once, or not before RunPosted().

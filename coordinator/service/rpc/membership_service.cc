@@ -56,6 +56,8 @@ MembershipService::MembershipService(CoreLoop& loop, const Callers& callers,
     access.set_tenant_id(static_cast<std::uint64_t>(tenant.id));
     access.set_access_secret(std::string(AsText(tenant.access_secret)));
     access.set_allow_none(tenant.allow_none);
+    access.set_requests_per_second(tenant.rate.requests_per_second);
+    access.set_bytes_per_second(tenant.rate.bytes_per_second);
   }
 }
 
