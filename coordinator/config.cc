@@ -48,6 +48,10 @@ ConfigTable TableOf(CoordinatorConfig& config) {
   return table;
 }
 
+std::string MetastoreFolder(const CoordinatorConfig& config) {
+  return config.data_dir + "/metastore";
+}
+
 Status ValidateConfig(const CoordinatorConfig& config) {
   if (config.data_dir.empty()) {
     return RefuseSetting("coordinator.data_dir", config.data_dir, "a folder");

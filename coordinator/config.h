@@ -43,6 +43,9 @@ struct CoordinatorConfig {
 // Describes `config`, which outlives the table.
 [[nodiscard]] ConfigTable TableOf(CoordinatorConfig& config);
 
+// Where the metastore lies.
+[[nodiscard]] std::string MetastoreFolder(const CoordinatorConfig& config);
+
 // What one field alone cannot tell: endpoints that are none, plaintext off loopback without
 // `insecure`, gRPC off loopback at all. kInvalidArgument with key, value and what was expected.
 [[nodiscard]] Status ValidateConfig(const CoordinatorConfig& config);

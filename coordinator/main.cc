@@ -15,6 +15,7 @@
 #include "base/spdlog_log.h"
 #include "coordinator/config.h"
 #include "coordinator/service/coordinator.h"
+#include "coordinator/service/restore.h"
 #include "coordinator/tenants.h"
 
 namespace kdn::coordinator {
@@ -24,6 +25,10 @@ struct Arguments {
   std::string config_path;
   std::vector<std::string> settings;
   bool check_config = false;
+  std::string restore;
+  bool replace = false;
+  std::uint32_t epoch_min = 0;
+  bool json = false;
 };
 
 // Whether a file that `setting` names can be read, as `read` says, and by nobody else.
@@ -92,6 +97,31 @@ int Serve(const CoordinatorConfig& config) {
   return 0;
 }
 
+int Restore(const Arguments& arguments, const CoordinatorConfig& config) {
+  umask(0077);
+  const Epoch epoch_min =
+      arguments.epoch_min > 0 ? static_cast<Epoch>(arguments.epoch_min) : EpochOfNow();
+  const auto restored = RestoreBackup(config, arguments.restore, arguments.replace, epoch_min);
+  if (!restored) return Fail(restored.error());
+  const auto number = [](Epoch epoch) { return static_cast<std::uint32_t>(epoch); };
+  if (arguments.json) {
+    std::printf(
+        "{\"cluster\": \"%s\", \"backup_epoch\": %u, \"next_epoch\": %u, \"records\": %llu, "
+        "\"replaced\": %s}\n",
+        ToHex(restored->cluster).c_str(), number(restored->backup_epoch),
+        number(restored->next_epoch), static_cast<unsigned long long>(restored->records),
+        restored->replaced.empty() ? "false" : "true");
+    return 0;
+  }
+  std::printf("cluster %s: %llu records of epoch %u; the coordinator will start with epoch %u\n",
+              ToHex(restored->cluster).c_str(), static_cast<unsigned long long>(restored->records),
+              number(restored->backup_epoch), number(restored->next_epoch));
+  if (!restored->replaced.empty()) {
+    std::printf("what was there is in %s\n", restored->replaced.c_str());
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace kdn::coordinator
 
@@ -103,6 +133,15 @@ int main(int argc, char** argv) {
   app.add_option("--config", arguments.config_path, "TOML file with a [coordinator] section");
   app.add_option("--set", arguments.settings, "section.key=value, over the file; may be repeated");
   app.add_flag("--check-config", arguments.check_config, "read the configuration and stop");
+  auto* restore = app.add_option(
+      "--restore", arguments.restore,
+      "put this backup where the coordinator keeps its hard state, and stop; see kdnctl restore");
+  app.add_flag("--replace", arguments.replace, "put aside the hard state that is there")
+      ->needs(restore);
+  app.add_option("--epoch-min", arguments.epoch_min,
+                 "start above this epoch; else above the number of seconds since 1970")
+      ->needs(restore);
+  app.add_flag("--json", arguments.json, "say as JSON what was restored")->needs(restore);
   app.footer("Keys of [coordinator]:\n" + kdn::coordinator::TableOf(config).Describe());
   app.set_version_flag("--version", KDN_VERSION);
   try {
@@ -112,5 +151,7 @@ int main(int argc, char** argv) {
   }
   const kdn::Status status = kdn::coordinator::ReadAll(arguments, config);
   if (!status.ok()) return kdn::coordinator::Fail(status);
-  return arguments.check_config ? 0 : kdn::coordinator::Serve(config);
+  if (arguments.check_config) return 0;
+  return arguments.restore.empty() ? kdn::coordinator::Serve(config)
+                                   : kdn::coordinator::Restore(arguments, config);
 }

@@ -156,4 +156,19 @@ Status CoordinatorRpc::Verify(
   return StatusOf(reader->Finish());
 }
 
+Status CoordinatorRpc::Backup(const std::function<Status(std::string_view)>& take) const {
+  grpc::ClientContext context;
+  ShowCredential(context);
+  const auto reader = admin_->Backup(&context, {});
+  v1::BackupBytes some;
+  while (reader->Read(&some)) {
+    if (Status status = take(some.bytes()); !status.ok()) {
+      context.TryCancel();
+      (void)reader->Finish();
+      return status;
+    }
+  }
+  return StatusOf(reader->Finish());
+}
+
 }  // namespace kdn::admin

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -38,6 +39,9 @@ class CoordinatorRpc {
   // Calls `progress` for every message; the last has `done`. No deadline: objects take their time.
   [[nodiscard]] Status Verify(const v1::VerifyRequest& request,
                               const std::function<void(const v1::VerifyProgress&)>& progress) const;
+
+  // Calls `take` with the bytes of a backup, in order; its first error ends the call. No deadline.
+  [[nodiscard]] Status Backup(const std::function<Status(std::string_view)>& take) const;
 
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
 

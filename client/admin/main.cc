@@ -11,8 +11,8 @@ namespace {
 
 // To add a verb, add a row.
 constexpr void (*kVerbs[])(CLI::App&, VerbContext&) = {
-    AddStatusVerb, AddNodesVerb, AddContextsVerb, AddWhereVerb,   AddVerifyVerb,
-    AddPutVerb,    AddGetVerb,   AddProfileVerb,  AddClusterVerb, AddTopVerb,
+    AddStatusVerb, AddNodesVerb,   AddContextsVerb, AddWhereVerb, AddVerifyVerb, AddPutVerb,
+    AddGetVerb,    AddProfileVerb, AddClusterVerb,  AddTopVerb,   AddBackupVerb, AddRestoreVerb,
 };
 
 constexpr const char* kFooter = R"(

@@ -184,14 +184,24 @@ Result<HardState> BeginReign(Metastore& metastore, const ClusterId& wanted, Rand
     return Error(Code::kFailedPrecondition, "metastore: all epochs are used up");
   }
   state.epoch = static_cast<Epoch>(static_cast<std::uint32_t>(state.epoch) + 1);
-  std::vector<std::byte> epoch;
-  ByteWriter(epoch).Integer(state.epoch);
   MetaBatch batch;
-  batch.Put(std::string(kEpochKey), TextOf(epoch));
+  SetEpoch(state.epoch, batch);
   batch.Put(std::string(kClusterKey), std::string(AsText(state.cluster.bytes)));
   if (Status status = metastore.Write(batch); !status.ok()) return std::unexpected(status);
   if (Status status = ReadAll(metastore, state); !status.ok()) return std::unexpected(status);
   return state;
+}
+
+Result<Epoch> StoredEpoch(Metastore& metastore) {
+  HardState state;
+  if (Status status = ReadReign(metastore, state); !status.ok()) return std::unexpected(status);
+  return state.epoch;
+}
+
+void SetEpoch(Epoch last, MetaBatch& batch) {
+  std::vector<std::byte> epoch;
+  ByteWriter(epoch).Integer(last);
+  batch.Put(std::string(kEpochKey), TextOf(epoch));
 }
 
 void PutNode(const KnownNode& node, MetaBatch& batch) {

@@ -60,6 +60,11 @@ struct HardState {
 [[nodiscard]] Result<HardState> BeginReign(Metastore& metastore, const ClusterId& wanted,
                                            Random& random);
 
+// The epoch of the last reign; zero if there was none.
+[[nodiscard]] Result<Epoch> StoredEpoch(Metastore& metastore);
+// Makes the next reign be the one after `last`.
+void SetEpoch(Epoch last, MetaBatch& batch);
+
 void PutNode(const KnownNode& node, MetaBatch& batch);
 // Writes the context without its keys, and those pages of keys from `first_changed` on; deletes
 // pages beyond the end up to those that `chunks_before` filled.

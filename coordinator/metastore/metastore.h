@@ -32,6 +32,16 @@ struct MetaBatch {
   [[nodiscard]] bool empty() const { return operations.empty(); }
 };
 
+// Records as they were at one moment.
+class MetaSnapshot {
+ public:
+  virtual ~MetaSnapshot() = default;
+
+  using Visitor = std::function<Status(std::string_view key, std::string_view value)>;
+  // As Metastore::Scan().
+  virtual Status Scan(std::string_view prefix, const Visitor& visit) = 0;
+};
+
 class Metastore {
  public:
   virtual ~Metastore() = default;
@@ -46,6 +56,10 @@ class Metastore {
   // Every key that begins with `prefix`, in ascending order of bytes. Ends with the first error of
   // `visit`, which it returns.
   virtual Status Scan(std::string_view prefix, const Visitor& visit) = 0;
+
+  // Everything that a Write() which has returned left. Unlike all else this may be called on any
+  // thread, and the snapshot be used on it, while others write; it dies before the metastore.
+  [[nodiscard]] virtual std::unique_ptr<MetaSnapshot> TakeSnapshot() = 0;
 };
 
 // The kinds that this build has.

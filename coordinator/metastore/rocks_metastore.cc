@@ -22,6 +22,35 @@ Status FromRocks(const rocksdb::Status& status) {
   return Status(Code::kUnavailable, "metastore: " + status.ToString());
 }
 
+Status ScanFrom(rocksdb::DB& db, const rocksdb::Snapshot* snapshot, std::string_view prefix,
+                const Metastore::Visitor& visit) {
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot;
+  const std::unique_ptr<rocksdb::Iterator> at(db.NewIterator(options));
+  for (at->Seek(SliceOf(prefix)); at->Valid(); at->Next()) {
+    const std::string_view key = at->key().ToStringView();
+    if (!key.starts_with(prefix)) break;
+    KDN_RETURN_IF_ERROR(visit(key, at->value().ToStringView()));
+  }
+  return FromRocks(at->status());
+}
+
+class RocksSnapshot final : public MetaSnapshot {
+ public:
+  explicit RocksSnapshot(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()) {}
+  ~RocksSnapshot() override { db_.ReleaseSnapshot(snapshot_); }
+  RocksSnapshot(const RocksSnapshot&) = delete;
+  RocksSnapshot& operator=(const RocksSnapshot&) = delete;
+
+  Status Scan(std::string_view prefix, const Visitor& visit) override {
+    return ScanFrom(db_, snapshot_, prefix, visit);
+  }
+
+ private:
+  rocksdb::DB& db_;
+  const rocksdb::Snapshot* const snapshot_;
+};
+
 class RocksMetastore final : public Metastore {
  public:
   explicit RocksMetastore(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
@@ -50,13 +79,11 @@ class RocksMetastore final : public Metastore {
   }
 
   Status Scan(std::string_view prefix, const Visitor& visit) override {
-    const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(rocksdb::ReadOptions()));
-    for (at->Seek(SliceOf(prefix)); at->Valid(); at->Next()) {
-      const std::string_view key = at->key().ToStringView();
-      if (!key.starts_with(prefix)) break;
-      KDN_RETURN_IF_ERROR(visit(key, at->value().ToStringView()));
-    }
-    return FromRocks(at->status());
+    return ScanFrom(*db_, nullptr, prefix, visit);
+  }
+
+  std::unique_ptr<MetaSnapshot> TakeSnapshot() override {
+    return std::make_unique<RocksSnapshot>(*db_);
   }
 
  private:

@@ -98,7 +98,7 @@ Status Coordinator::Impl::OpenState(const CoordinatorConfig& config) {
     return Status(Code::kFailedPrecondition,
                   "coordinator.data_dir = \"" + config.data_dir + "\": " + error.message());
   }
-  auto opened = OpenMetastore(config.metastore, config.data_dir + "/metastore");
+  auto opened = OpenMetastore(config.metastore, MetastoreFolder(config));
   if (!opened) return opened.error();
   metastore = std::move(*opened);
   ClusterId wanted;

@@ -73,6 +73,11 @@ class CoreLoop {
                                                           wire::Buffer request,
                                                           std::chrono::milliseconds timeout);
 
+  // All hard state as it is now, what was acknowledged included. Dies before this object.
+  [[nodiscard]] std::unique_ptr<MetaSnapshot> TakeSnapshot() const {
+    return around_.metastore.TakeSnapshot();
+  }
+
   // Whether the directory is as complete as it will become without further puts.
   [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] EventHub& events() { return events_; }

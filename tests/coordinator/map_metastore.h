@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "coordinator/metastore/metastore.h"
@@ -37,6 +38,20 @@ class MapMetastore final : public Metastore {
       KDN_RETURN_IF_ERROR(visit(at->first, at->second));
     }
     return Status();
+  }
+
+  std::unique_ptr<MetaSnapshot> TakeSnapshot() override {
+    class Copy final : public MetaSnapshot {
+     public:
+      explicit Copy(const MapMetastore& of) { copy_.records = of.records; }
+      Status Scan(std::string_view prefix, const Visitor& visit) override {
+        return copy_.Scan(prefix, visit);
+      }
+
+     private:
+      MapMetastore copy_;
+    };
+    return std::make_unique<Copy>(*this);
   }
 
   std::map<std::string, std::string> records;

@@ -1,6 +1,7 @@
 // What every metastore promises, asked of each of them.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,28 @@ TEST_P(MetastoreTest, ABatchIsAppliedInOrder) {
   ASSERT_TRUE(store_->Write(batch).ok());
   EXPECT_FALSE(store_->Get("a").has_value());
   EXPECT_EQ(store_->Get("b").value(), "3");
+}
+
+TEST_P(MetastoreTest, ASnapshotStaysAsItWasWhileOthersWrite) {
+  MetaBatch before;
+  before.Put("a/1", "old");
+  before.Put("b/1", "other");
+  ASSERT_TRUE(store_->Write(before).ok());
+  const auto snapshot = store_->TakeSnapshot();
+  MetaBatch after;
+  after.Put("a/1", "new");
+  after.Put("a/2", "more");
+  after.Delete("b/1");
+  ASSERT_TRUE(store_->Write(after).ok());
+  std::map<std::string, std::string> seen;
+  ASSERT_TRUE(snapshot
+                  ->Scan("",
+                         [&](std::string_view key, std::string_view value) {
+                           seen.emplace(key, value);
+                           return Status();
+                         })
+                  .ok());
+  EXPECT_EQ(seen, (std::map<std::string, std::string>{{"a/1", "old"}, {"b/1", "other"}}));
 }
 
 TEST_P(MetastoreTest, WhatWasWrittenIsThereAfterReopening) {

@@ -35,6 +35,8 @@ void AddProfileVerb(CLI::App& app, VerbContext& context);
 void AddPutVerb(CLI::App& app, VerbContext& context);
 void AddGetVerb(CLI::App& app, VerbContext& context);
 void AddTopVerb(CLI::App& app, VerbContext& context);
+void AddBackupVerb(CLI::App& app, VerbContext& context);
+void AddRestoreVerb(CLI::App& app, VerbContext& context);
 void AddClusterVerb(CLI::App& app, VerbContext& context);
 
 }  // namespace kdn::admin

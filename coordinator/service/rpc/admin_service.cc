@@ -1,11 +1,13 @@
 #include "coordinator/service/rpc/admin_service.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "coordinator/service/rpc/convert.h"
+#include "proto/backup/backup.h"
 #include "proto/object/chunk_key.h"
 
 namespace kdn::coordinator::rpc {
@@ -16,6 +18,8 @@ namespace {
 constexpr std::uint32_t kObjectsPerTurn = 64;
 constexpr std::chrono::milliseconds kVerifyTimeout{30000};
 constexpr std::chrono::milliseconds kDropTimeout{5000};
+// Well below what gRPC takes as one message.
+constexpr std::size_t kBackupMessageBytes = 1U << 20;
 
 void FillNode(const NodeState& node, TimePoint now, v1::Node& out) {
   const NodeDescription& description = node.description;
@@ -84,6 +88,30 @@ grpc::Status AdminService::Nodes(grpc::ServerContext* context, const v1::NodesRe
   if (!nodes) return ToGrpc(nodes.error());
   *response = *nodes;
   return grpc::Status::OK;
+}
+
+grpc::Status AdminService::Backup(grpc::ServerContext* context, const v1::BackupRequest*,
+                                  grpc::ServerWriter<v1::BackupBytes>* writer) {
+  if (grpc::Status refused = callers_.Admit(*context); !refused.ok()) return refused;
+  const auto since = std::chrono::system_clock::now().time_since_epoch();
+  const auto written_s = std::chrono::duration_cast<std::chrono::seconds>(since).count();
+  const std::unique_ptr<MetaSnapshot> snapshot = loop_.TakeSnapshot();
+  backup::Writer out(
+      {.cluster = cluster_, .epoch = epoch_, .written_s = static_cast<std::uint64_t>(written_s)},
+      [writer](ConstBytes bytes) {
+        while (!bytes.empty()) {
+          const ConstBytes next = bytes.first(std::min(bytes.size(), kBackupMessageBytes));
+          v1::BackupBytes some;
+          some.set_bytes(std::string(AsText(next)));
+          if (!writer->Write(some)) return kdn::Status(Code::kCancelled);
+          bytes = bytes.subspan(next.size());
+        }
+        return kdn::Status();
+      });
+  kdn::Status status = snapshot->Scan(
+      "", [&](std::string_view key, std::string_view value) { return out.Add(key, value); });
+  if (status.ok()) status = out.Finish();
+  return status.ok() ? grpc::Status::OK : ToGrpc(status);
 }
 
 Result<AdminService::Selection> AdminService::SelectionOf(std::uint64_t tenant,

@@ -27,6 +27,8 @@ class AdminService final : public v1::Admin::Service {
                       grpc::ServerWriter<v1::VerifyProgress>* writer) override;
   grpc::Status Drop(grpc::ServerContext* context, const v1::DropRequest* request,
                     v1::DropResponse* response) override;
+  grpc::Status Backup(grpc::ServerContext* context, const v1::BackupRequest* request,
+                      grpc::ServerWriter<v1::BackupBytes>* writer) override;
 
  private:
   // Which objects a call is about, a bounded share of them at a time.

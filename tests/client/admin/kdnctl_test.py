@@ -9,6 +9,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 KDNCTL = ""
 VERBS = ["status", "nodes", "contexts", "where", "verify", "put", "get", "profile", "cluster",
-         "top"]
+         "top", "backup", "restore"]
 WRONG_USAGE, NOT_FOUND, NO_ANSWER, DAMAGED = 2, 3, 4, 5
 
 
@@ -274,6 +275,57 @@ class Kdnctl(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0, (secret, verb))
                 self.assertIn(b"cluster_secret_file", done.stderr)
             self.assertEqual(run("--config", str(other), "get", "one").stdout, self.content)
+
+    def test_a_backup_brings_back_what_was_named_before_it(self):
+        self.up()
+        self.told("put", str(self.file), "--name", "before")
+        backup = Path(self.folder.name) / "backup"
+        told = self.told("backup", str(backup))
+        self.assertEqual(told["epoch"], self.told("status")["epoch"])
+        self.assertEqual(told["bytes"], backup.stat().st_size)
+        self.assertEqual(backup.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.ctl("backup", str(backup)).returncode, WRONG_USAGE)
+        self.told("backup", str(backup), "--overwrite")
+        self.told("put", str(self.file), "--name", "after")
+        running = self.ctl("restore", str(backup), "--replace")
+        self.assertNotEqual(running.returncode, 0)
+        self.assertIn(b"in use", running.stderr)
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        self.up()
+        epoch = self.told("status")["epoch"]  # that no backup knows, but the nodes do
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        shutil.rmtree(Path(self.cluster) / "coordinator")
+        restored = self.told("restore", str(backup))
+        self.assertGreater(restored["next_epoch"], epoch)
+        self.assertFalse(restored["replaced"])
+        self.up()
+        self.assertEqual(self.told("status")["epoch"], restored["next_epoch"])
+        self.assertEqual([context["name"] for context in self.told("contexts")], ["before"])
+        self.assertEqual(self.ctl("get", "before").stdout, self.content)
+        self.assertEqual(self.ctl("verify").returncode, 0)
+
+    def test_a_restore_loses_nothing_that_is_there(self):
+        self.up()
+        self.told("put", str(self.file), "--name", "one")
+        backup = Path(self.folder.name) / "backup"
+        self.told("backup", str(backup))
+        self.told("put", str(self.file), "--name", "two")
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        damaged = Path(self.folder.name) / "damaged"
+        content = bytearray(backup.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        for arguments in [[str(backup)], [str(damaged), "--replace"],
+                          [str(self.file), "--replace"], ["/nonexistent", "--replace"]]:
+            self.assertNotEqual(self.ctl("restore", *arguments).returncode, 0, arguments)
+        self.up()
+        self.assertEqual(sorted(c["name"] for c in self.told("contexts")), ["one", "two"])
+        self.assertEqual(self.ctl("cluster", "down").returncode, 0)
+        self.assertTrue(self.told("restore", str(backup), "--replace")["replaced"])
+        aside = list((Path(self.cluster) / "coordinator").glob("metastore.replaced-*"))
+        self.assertEqual(len(aside), 1)
+        self.up()
+        self.assertEqual([context["name"] for context in self.told("contexts")], ["one"])
 
     def test_errors_have_their_exit_codes_and_go_to_standard_error(self):
         for arguments in [["teleport"], ["--output", "xml", "status"], ["get"],
