@@ -15,6 +15,12 @@ std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* sym
 std::size_t LeanEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
                            std::size_t count, std::byte* out, std::uint8_t* tail);
 
+void Measure(const float* values, std::size_t tokens, std::size_t channels, float* mean,
+             float* scale);
+void CountBins(const float* values, std::size_t tokens, std::size_t channels, const float* mean,
+               const float* scale, std::uint32_t* counts);
+void CountSymbols(const std::uint8_t* symbols, std::size_t count, std::uint32_t* counts);
+
 void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
                  std::size_t channels, std::int8_t* spreads);
 void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,

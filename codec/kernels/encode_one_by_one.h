@@ -54,18 +54,24 @@ inline float ScaleOf(double squares, std::size_t tokens) {
   return RoundToBf16Value(scale > 1e-30F ? scale : 1e-30F);
 }
 
+// One channel, whose values lie `channels` apart.
+[[maybe_unused]] void MeasureChannel(const float* values, std::size_t tokens, std::size_t channels,
+                                     float* mean, float* scale) {
+  double sum = 0.0;
+  double squares = 0.0;
+  for (std::size_t t = 0; t < tokens; ++t) sum += double{values[t * channels]};
+  *mean = RoundToBf16Value(static_cast<float>(sum / static_cast<double>(tokens)));
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const double off = double{values[t * channels]} - double{*mean};
+    squares += off * off;
+  }
+  *scale = ScaleOf(squares, tokens);
+}
+
 [[maybe_unused]] void MeasureOneByOne(const float* values, std::size_t tokens, std::size_t channels,
                                       float* mean, float* scale) {
   for (std::size_t c = 0; c < channels; ++c) {
-    double sum = 0.0;
-    double squares = 0.0;
-    for (std::size_t t = 0; t < tokens; ++t) sum += double{values[t * channels + c]};
-    mean[c] = RoundToBf16Value(static_cast<float>(sum / static_cast<double>(tokens)));
-    for (std::size_t t = 0; t < tokens; ++t) {
-      const double off = double{values[t * channels + c]} - double{mean[c]};
-      squares += off * off;
-    }
-    scale[c] = ScaleOf(squares, tokens);
+    MeasureChannel(values + c, tokens, channels, mean + c, scale + c);
   }
 }
 
