@@ -243,6 +243,10 @@ struct Counted {
   }
 };
 
+bool AreWeights(std::span<const double> weights) {
+  return std::ranges::all_of(weights, [](double w) { return std::isfinite(w) && w >= 0.0; });
+}
+
 // Roots of the weights of channels.
 std::vector<double> RootsOf(const Counted& from, const std::vector<double>* weights) {
   double power = 0.0;
@@ -341,7 +345,7 @@ double StepFor(std::span<const Components> strips, double draft_bits) {
 std::span<const TransformChoice> TransformChoices() {
   static constexpr std::array kChoices = {
       TransformChoice{.name = "klt", .block = 64, .draft_bits = 1.5},
-      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.0},
+      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.3},
   };
   return kChoices;
 }
@@ -439,6 +443,9 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
     const Statistics& from = strips_[s];
     if (!options.weights.empty() && options.weights[s].size() != from.channels) {
       return Error(Code::kInvalidArgument, "weights are not one a channel");
+    }
+    if (!options.weights.empty() && !AreWeights(options.weights[s])) {
+      return Error(Code::kInvalidArgument, "a weight is not finite, or below 0");
     }
     const std::vector<double>* weights = options.weights.empty() ? nullptr : &options.weights[s];
     strips.push_back(Separate({from.channels, from.block, from.plane == 1,

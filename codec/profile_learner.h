@@ -35,7 +35,7 @@ struct LearnOptions {
 struct TransformChoice {
   std::string_view name;
   std::uint16_t block;  // as of LearnOptions
-  double draft_bits;    // for which it reaches the same error as the others with theirs
+  double draft_bits;    // that keep fine's cost to a model's text near its bar (docs/benchmarks.md)
 };
 [[nodiscard]] std::span<const TransformChoice> TransformChoices();
 [[nodiscard]] inline LearnOptions OptionsOf(const TransformChoice& choice) {
