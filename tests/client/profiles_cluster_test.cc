@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "client/admin/channel_weights.h"
 #include "client/admin/local_cluster.h"
 #include "client/core/model.h"
 #include "client/core/stored_profiles.h"
@@ -246,6 +247,46 @@ TEST_F(ProfilesCluster, VerbsOfProfileDoWhatTheySay) {
   ASSERT_EQ(Ctl("profile use " + model + " --file " + file).exit_code, 0);
   EXPECT_EQ(ToHex(member.Profile()), second);
   EXPECT_EQ(Open(0).Load(4), kTokens);
+}
+
+// What attention feels twice as much gets finer bins: another profile than without weights, which
+// chunks are stored with and read by.
+TEST_F(ProfilesCluster, AProfileFollowsTheWeightsOfItsChannels) {
+  Member member = Open(0);
+  ASSERT_EQ(member.Store(1, "one").code, Code::kOk);
+  AwaitSpec();
+  const ModelSpec spec = test::SpecOf(EngineShape());
+  admin::ChannelWeights weights;
+  for (const KvGroup& group : spec.groups) {
+    for (std::size_t layer = 0; layer < group.layers.size(); ++layer) {
+      weights.insert(weights.end(), group.kv_heads, std::vector(group.k_head_size, 1.0));
+      weights.insert(weights.end(), group.kv_heads, std::vector(group.v_head_size, 4.0));
+    }
+  }
+  weights[0][0] = 100.0;
+  const std::string file = folder_.File("weights.json");
+  const auto write = [&](const ModelFingerprint& model) {
+    std::ofstream(file) << admin::ChannelWeightsText(weights, model);
+  };
+  const std::string learn = "profile learn --context one --transform identity";
+  const json alike = Ctl(learn + " --dry-run").Json();
+  EXPECT_EQ(alike["weighted"], false);
+
+  write(FingerprintOf(spec));
+  const Said weighted = Ctl(learn + " --weights " + file);
+  ASSERT_EQ(weighted.exit_code, 0) << weighted.text;
+  EXPECT_EQ(weighted.Json()["weighted"], true);
+  EXPECT_NE(weighted.Json()["profile_id"], alike["profile_id"]);
+  EXPECT_EQ(weighted.Json()["profile_id"], ToHex(member.Profile()));
+  ASSERT_EQ(member.Store(2).code, Code::kOk);
+  EXPECT_EQ(Open(0).Load(2), kTokens);
+
+  write(ModelFingerprint());
+  EXPECT_EQ(Ctl(learn + " --weights " + file).exit_code, 2);
+  weights.pop_back();
+  write(FingerprintOf(spec));
+  EXPECT_EQ(Ctl(learn + " --weights " + file).exit_code, 2);
+  EXPECT_EQ(Ctl(learn + " --weights " + folder_.File("none")).exit_code, 3);
 }
 
 TEST_F(ProfilesCluster, VerbsOfProfileFailWithTheirExitCodes) {
