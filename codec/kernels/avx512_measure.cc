@@ -81,7 +81,8 @@ void SumColumns(const float* values, const float* centre, std::size_t tokens, st
 // ScaleOf() of 8 means of squares.
 [[gnu::always_inline]] inline __m256i RoundScale(__m512d mean_square) {
   const __m256 deviation = _mm512_cvtpd_ps(_mm512_sqrt_pd(mean_square));
-  const __m256 scale = _mm256_mul_ps(deviation, _mm256_set1_ps(0.125F));
+  const __m256 bin = _mm256_div_ps(deviation, _mm256_set1_ps(kBinsPerDeviation));
+  const __m256 scale = _mm256_mul_ps(bin, _mm256_set1_ps(0.125F));
   return RoundToBf16(_mm256_max_ps(scale, _mm256_set1_ps(1e-30F)));
 }
 
