@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "codec/aligned_vector.h"
 #include "codec/nested.h"
 #include "codec/residual.h"
 #include "proto/object/levels.h"
@@ -27,12 +28,12 @@ struct CodecScratch {
   // Of the lossy levels.
   NestedScratch nested;
   ResidualScratch residual;
-  std::vector<float> floats;
+  AlignedVector<float> floats;
   Turns turns;
-  std::vector<std::int8_t> codes;
+  AlignedVector<std::int8_t> codes;
   std::vector<std::ptrdiff_t> rows;  // of each token
-  std::vector<std::byte> values;
-  std::vector<std::byte> predicted;
+  AlignedVector<std::byte> values;
+  AlignedVector<std::byte> predicted;
   std::array<std::vector<std::byte>, kLevelCount> levels;
   // Rows of RotaryAngles for the object that is being encoded, of so many dims; 0: none yet.
   Turns object_turns;

@@ -12,8 +12,8 @@ LeanSize ReadLeanSize(ByteReader& in, std::size_t symbols) {
 }
 
 void AppendLeanBlocks(const Kernels& kernels, const RansEncodeTable& table,
-                      std::span<const std::uint8_t> symbols, std::vector<std::byte>& room,
-                      std::vector<std::byte>& directory, std::vector<std::byte>& data) {
+                      std::span<const std::uint8_t> symbols, AlignedVector<std::byte>& room,
+                      std::vector<std::byte>& directory, AlignedVector<std::byte>& data) {
   room.resize(kLeanHeadBytes + kBlockSymbolsMax);
   const BlockCut cut(symbols.size());
   for (std::size_t b = 0; b < cut.count(); ++b) {
@@ -26,7 +26,7 @@ void AppendLeanBlocks(const Kernels& kernels, const RansEncodeTable& table,
     out.Integer(size.tail);
     const std::byte* end = room.data() + kLeanHeadBytes + cut.Size(b);
     data.insert(data.end(), end - used, end);
-    data.resize(RoundUp(data.size(), kBlockAlignment));
+    data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
   }
 }
 

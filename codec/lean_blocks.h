@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "codec/aligned_vector.h"
 #include "codec/kernels/kernels.h"
 #include "codec/rans_blocks.h"
 
@@ -31,8 +32,8 @@ struct LeanSize {
 
 // Appends the blocks to `data` and what a directory says of them to `directory`. `room`: scratch.
 void AppendLeanBlocks(const Kernels& kernels, const RansEncodeTable& table,
-                      std::span<const std::uint8_t> symbols, std::vector<std::byte>& room,
-                      std::vector<std::byte>& directory, std::vector<std::byte>& data);
+                      std::span<const std::uint8_t> symbols, AlignedVector<std::byte>& room,
+                      std::vector<std::byte>& directory, AlignedVector<std::byte>& data);
 
 // A run as it lies in a tile: moves `at` behind its blocks and `sizes` to the next run's.
 struct LeanRun {

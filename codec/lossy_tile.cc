@@ -166,7 +166,12 @@ void ReadStrip(const LossyContext& context, const LossyTile& tile, const Turning
                const TileMemory& memory, std::size_t strip, const Turns& turns, std::byte* values,
                float* floats) {
   const TileShape& shape = tile.place.shape;
-  GatherValues(memory.format(), memory.Rows(strip), values);
+  const bool last = strip + 1 == shape.strips();
+  const auto address = [&](std::size_t s) {
+    return reinterpret_cast<std::intptr_t>(memory.Rows(s).head());
+  };
+  const std::ptrdiff_t ahead = last ? 0 : address(strip + 1) - address(strip);
+  GatherValues(memory.format(), memory.Rows(strip), values, ahead);
   const Reading reading{
       .channels = shape.head_size, .pairs = turning.pairs, .rotary_dims = turning.dims};
   context.kernels.encode->read[static_cast<std::size_t>(shape.dtype)](

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "codec/aligned_vector.h"
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/lean_blocks.h"
@@ -36,16 +37,16 @@ struct OwnCodings {
 
 // Scratch of one encoding or decoding thread; grows to a few times a tile's values.
 struct NestedScratch {
-  std::vector<std::uint8_t> symbols;
-  std::vector<std::int8_t> codes;
+  AlignedVector<std::uint8_t> symbols;
+  AlignedVector<std::int8_t> codes;
   std::vector<std::uint8_t> exponents;
   std::vector<ClassQuantiser> classes;
-  std::vector<std::byte> block;
+  AlignedVector<std::byte> block;
   std::vector<RansBlock> blocks;
   std::vector<StripCoding> codings;
   OwnCodings own;
   std::array<std::vector<std::byte>, kLossyLevels> directory;
-  std::array<std::vector<std::byte>, kLossyLevels> data;
+  std::array<AlignedVector<std::byte>, kLossyLevels> data;
 };
 
 // Codings for values without a profile: every channel's mean and spread are measured, all share one

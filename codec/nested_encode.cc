@@ -185,7 +185,7 @@ void NestedEncoder::AppendExponents(std::size_t strip) {
 
 void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
   const StripCoding& coding = scratch_.codings[strip];
-  std::vector<std::byte>& data = scratch_.data[level];
+  AlignedVector<std::byte>& data = scratch_.data[level];
   const std::size_t waiting = measures_ ? strip : 0;
   const std::uint8_t* symbols = scratch_.symbols.data() + 2 * waiting * shape_.strip_values();
   const std::uint8_t* rest = symbols + shape_.strip_values();
@@ -202,6 +202,7 @@ void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
       const std::size_t finer = one.PlanesAt(kLossyLevels - 1) - 1 - (known - planes + p);
       const std::size_t at = data.size();
       data.resize(at + PlaneBytes(one, shape_.tokens));
+      std::fill_n(data.end() - kBlockAlignment, kBlockAlignment, std::byte{0});
       kernels_.encode->pack_plane(rest, count, static_cast<unsigned>(finer), data.data() + at);
     }
     symbols += count;
@@ -222,7 +223,7 @@ void NestedEncoder::Finish(std::span<std::vector<std::byte>> tiles) {
   }
   for (std::size_t level = 0; level < levels_; ++level) {
     std::vector<std::byte>& directory = scratch_.directory[level];
-    const std::vector<std::byte>& data = scratch_.data[level];
+    const AlignedVector<std::byte>& data = scratch_.data[level];
     directory.resize(RoundUp(directory.size(), kBlockAlignment));
     tiles[level].insert(tiles[level].end(), directory.begin(), directory.end());
     tiles[level].insert(tiles[level].end(), data.begin(), data.end());

@@ -11,6 +11,7 @@ namespace kdn::codec {
 namespace {
 
 constexpr std::size_t kElementBytesMax = 4;
+constexpr std::size_t kLineBytes = 64;
 using RowBuffer = std::array<std::byte, limits::kHeadSizeMax * kElementBytesMax>;
 
 template <class Pointers>
@@ -27,6 +28,16 @@ void GatherRow(const std::byte* from, std::ptrdiff_t stride, const RowFormat& fo
   const std::size_t size = DTypeBytes(format.dtype);
   for (std::size_t d = 0; d < format.head_size; ++d, from += stride, row += size) {
     std::memcpy(row, from, size);
+  }
+}
+
+// What lies `ahead` of a row, in another allocation perhaps: a number is no pointer into the row's.
+void Prefetch(const std::byte* row, std::ptrdiff_t ahead, std::size_t bytes) {
+  constexpr int kSecondCache = 2;
+  const std::uintptr_t first =
+      reinterpret_cast<std::uintptr_t>(row) + static_cast<std::uintptr_t>(ahead);
+  for (std::size_t at = 0; at < bytes; at += kLineBytes) {
+    __builtin_prefetch(reinterpret_cast<const void*>(first + at), 0, kSecondCache);
   }
 }
 
@@ -111,13 +122,15 @@ void ScatterPlanes(const Kernels& kernels, const RowFormat& format, ConstPlanePo
   }
 }
 
-void GatherValues(const RowFormat& format, StripRows rows, std::byte* values) {
+void GatherValues(const RowFormat& format, StripRows rows, std::byte* values,
+                  std::ptrdiff_t ahead) {
   const std::size_t row_bytes = format.head_size * DTypeBytes(format.dtype);
   const PlaneMap& map = rows.map();
   RowRun run;
   while (rows.Next(run)) {
     for (std::size_t r = 0; r < run.rows; ++r, run.first += map.slot_stride) {
       if (IsDense(map, format)) {
+        if (ahead != 0) Prefetch(run.first, ahead, row_bytes);
         std::memcpy(values, run.first, row_bytes);
       } else {
         GatherRow(run.first, map.dim_stride, format, values);

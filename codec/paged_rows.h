@@ -69,7 +69,10 @@ void ScatterPlanes(const Kernels& kernels, const RowFormat& format, ConstPlanePo
                    StripRows rows);
 
 // The same with values as they are.
-void GatherValues(const RowFormat& format, StripRows rows, std::byte* values);
+// `ahead`: bytes from a row to that of the strip which is read next, which is fetched meanwhile; 0:
+// none is.
+void GatherValues(const RowFormat& format, StripRows rows, std::byte* values,
+                  std::ptrdiff_t ahead = 0);
 void ScatterValues(const RowFormat& format, const std::byte* values, StripRows rows);
 
 }  // namespace kdn::codec

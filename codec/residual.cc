@@ -48,10 +48,10 @@ void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
                    scratch_.data);
   directory.Integer(static_cast<std::uint32_t>(out.bits_bytes));
   directory.Integer(static_cast<std::uint32_t>(out.escapes_bytes));
-  std::vector<std::byte>& data = scratch_.data;
+  AlignedVector<std::byte>& data = scratch_.data;
   data.insert(data.end(), out.bits, out.bits + out.bits_bytes);
   data.insert(data.end(), out.escapes, out.escapes + out.escapes_bytes);
-  data.resize(RoundUp(data.size(), kBlockAlignment));
+  data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
 }
 
 void ResidualEncoder::Finish(std::vector<std::byte>& tile) {

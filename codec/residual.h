@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "codec/aligned_vector.h"
 #include "codec/kernels/kernels.h"
 #include "codec/lean_blocks.h"
 #include "codec/rans_model.h"
@@ -22,14 +23,14 @@
 namespace kdn::codec {
 
 struct ResidualScratch {
-  std::vector<std::uint8_t> symbols;
-  std::vector<std::byte> block;
+  AlignedVector<std::uint8_t> symbols;
+  AlignedVector<std::byte> block;
   std::vector<RansBlock> blocks;
   std::vector<std::int8_t> spreads;
-  std::vector<std::byte> bits;
-  std::vector<std::byte> escapes;
+  AlignedVector<std::byte> bits;
+  AlignedVector<std::byte> escapes;
   std::vector<std::byte> directory;
-  std::vector<std::byte> data;
+  AlignedVector<std::byte> data;
 };
 
 // Codes a tile strip by strip.

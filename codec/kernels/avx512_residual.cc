@@ -47,17 +47,17 @@ void SumSquares(const std::byte* predicted, const std::byte* actual, std::size_t
   for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(squares + 16 * v, sums[v]);
 }
 
-// The order of words as signed numbers.
+// The order of words as signed numbers: of negative ones the bits below the sign are turned round.
 [[gnu::always_inline]] inline __m512i Order(__m512i words) {
-  const __m512i signs = _mm512_srai_epi16(words, 15);
-  return _mm512_xor_si512(words, _mm512_srli_epi16(signs, 1));
+  return _mm512_mask_sub_epi16(words, _mm512_movepi16_mask(words), _mm512_set1_epi16(0x7FFF),
+                               words);
 }
 
-// 32 values.
+// 32 values, each in 16 bits.
 struct Coded {
-  __m256i symbols;
-  __m256i rest;
-  __m256i mask;  // of the bits that count
+  __m512i symbols;
+  __m512i rest;
+  __m512i mask;  // of the bits that count unless the value escapes
   __mmask32 escapes;
 };
 [[gnu::always_inline]] inline Coded Code(const std::byte* predicted, const std::byte* actual,
@@ -66,28 +66,48 @@ struct Coded {
   const __m512i a = _mm512_loadu_si512(actual);
   const __m512i exponent = _mm512_and_si512(_mm512_srli_epi16(p, 7), _mm512_set1_epi16(0xFF));
   const __m512i unit = _mm512_max_epi16(exponent, _mm512_set1_epi16(1));
-  __m512i shift = _mm512_sub_epi16(_mm512_loadu_si512(bases), unit);
-  shift = _mm512_max_epi16(shift, _mm512_setzero_si512());
-  shift = _mm512_min_epi16(shift, _mm512_set1_epi16(static_cast<short>(Bf16Words::kMantissaBits)));
+  const __m512i shift = _mm512_min_epu16(_mm512_subs_epu16(_mm512_loadu_si512(bases), unit),
+                                         _mm512_set1_epi16(Bf16Words::kMantissaBits));
   // What saturates is an escape in any case.
   const __m512i off = _mm512_subs_epi16(Order(a), Order(p));
-  const __m512i symbol = _mm512_add_epi16(_mm512_srav_epi16(off, shift),
-                                          _mm512_set1_epi16(static_cast<short>(kResidualZero)));
-  const __mmask32 inside = _mm512_cmplt_epu16_mask(_mm512_sub_epi16(symbol, _mm512_set1_epi16(1)),
-                                                   _mm512_set1_epi16(2 * kResidualMax + 1));
-  const __m512i above = _mm512_sllv_epi16(_mm512_set1_epi16(-1), shift);
-  const __m512i mask =
-      _mm512_maskz_mov_epi16(inside, _mm512_xor_si512(above, _mm512_set1_epi16(-1)));
-  return {.symbols = _mm512_maskz_cvtepi16_epi8(inside, symbol),
-          .rest = _mm512_cvtepi16_epi8(off),
-          .mask = _mm512_cvtepi16_epi8(mask),
+  const __m512i above_least =
+      _mm512_add_epi16(_mm512_srav_epi16(off, shift), _mm512_set1_epi16(kResidualMax));
+  const __mmask32 inside =
+      _mm512_cmplt_epu16_mask(above_least, _mm512_set1_epi16(2 * kResidualMax + 1));
+  constexpr short kLeast = kResidualZero - kResidualMax;
+  // As many ones as the shift, which is in the lower byte; the upper one looks up 0.
+  const __m512i ones = _mm512_set4_epi32(0, 0, 0x7F3F1F0F, 0x07030100);
+  const __m512i mask = _mm512_shuffle_epi8(ones, shift);
+  return {.symbols = _mm512_maskz_add_epi16(inside, above_least, _mm512_set1_epi16(kLeast)),
+          .rest = _mm512_and_si512(off, mask),
+          .mask = mask,
           .escapes = ~inside};
+}
+// 64 bytes below 128 out of as many numbers of 16 bits.
+[[gnu::always_inline]] inline __m512i Narrow(__m512i low, __m512i high) {
+  const __m512i fours = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+  return _mm512_permutexvar_epi64(fours, _mm512_packus_epi16(low, high));
 }
 
 void PutEscapes(__mmask32 escapes, const std::byte* actual, std::byte*& escape) {
   for (; escapes != 0; escapes &= escapes - 1) {
     __builtin_memcpy(escape, actual + 2 * __builtin_ctz(escapes), 2);
     escape += 2;
+  }
+}
+
+// The bits of `mask` of 16 bytes.
+[[gnu::always_inline]] inline void PutTwo(const std::uint64_t* rest, const std::uint64_t* mask,
+                                          RawBits& bits) {
+  const auto first = static_cast<unsigned>(__builtin_popcountll(mask[0]));
+  const auto second = static_cast<unsigned>(__builtin_popcountll(mask[1]));
+  const std::uint64_t low = _pext_u64(rest[0], mask[0]);
+  const std::uint64_t high = _pext_u64(rest[1], mask[1]);
+  if (first + second <= 64) {
+    bits.Put(low | high << first, first + second);  // `first` is 56 at most
+  } else {
+    bits.Put(low, first);
+    bits.Put(high, second);
   }
 }
 
@@ -111,12 +131,12 @@ void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_
 
 void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
                   std::size_t channels, const std::int8_t* spreads, ResidualOut& out) {
-  // A word's shift is its channel's number here less its exponent, at least 1; 64 more, so that
-  // vectors may begin anywhere in a row.
-  std::int16_t bases[kAnalysedChannelsMax + 64];
+  // A word's shift is its channel's number here less its exponent, at least 1, or none; 64 more, so
+  // that vectors may begin anywhere in a row.
+  alignas(64) std::int16_t bases[kAnalysedChannelsMax + 64];
   for (std::size_t c = 0; c < channels + 64; ++c) {
-    bases[c] = static_cast<std::int16_t>(spreads[c % channels] - Bf16Words::UnitExponent(0) + 1 -
-                                         kResidualBits);
+    const int base = spreads[c % channels] - Bf16Words::UnitExponent(0) + 1 - kResidualBits;
+    bases[c] = static_cast<std::int16_t>(base > 0 ? base : 0);
   }
   RawBits bits(out.bits);
   std::byte* escape = out.escapes;
@@ -128,17 +148,16 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
     const Coded high = Code(predicted + 2 * i + 64, actual + 2 * i + 64, bases + c + 32);
     alignas(64) std::uint64_t rest[8];
     alignas(64) std::uint64_t mask[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(rest), low.rest);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(rest + 4), high.rest);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(mask), low.mask);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(mask + 4), high.mask);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.symbols + i), low.symbols);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.symbols + i + 32), high.symbols);
-    for (int k = 0; k < 8; ++k) {
-      bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
+    _mm512_store_si512(rest, Narrow(low.rest, high.rest));
+    _mm512_store_si512(mask, Narrow(low.mask, high.mask));
+    _mm512_storeu_si512(out.symbols + i, Narrow(low.symbols, high.symbols));
+    if ((low.escapes | high.escapes) != 0) {
+      const __mmask64 escapes = _mm512_kunpackd(high.escapes, low.escapes);
+      _mm512_mask_storeu_epi8(mask, escapes, _mm512_setzero_si512());
+      PutEscapes(low.escapes, actual + 2 * i, escape);
+      PutEscapes(high.escapes, actual + 2 * i + 64, escape);
     }
-    PutEscapes(low.escapes, actual + 2 * i, escape);
-    PutEscapes(high.escapes, actual + 2 * i + 64, escape);
+    for (int k = 0; k < 8; k += 2) PutTwo(rest + k, mask + k, bits);
     c += 64;
     while (c >= channels) c -= channels;
   }

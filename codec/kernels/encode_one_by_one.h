@@ -230,26 +230,29 @@ void SpreadsOneByOne(const std::byte* predicted, const std::byte* actual, std::s
 class RawBits {
  public:
   explicit RawBits(std::byte* out) : first_(out), next_(out) {}
-  // Below 2^count, at most 56 of them. Writes up to 8 bytes.
+  // Below 2^count, at most 64 of them. Writes up to 8 bytes.
   void Put(std::uint64_t bits, unsigned count) {
     waiting_ |= bits << held_;
-    held_ += count;
     __builtin_memcpy(next_, &waiting_, sizeof(waiting_));
-    next_ += held_ / 8;
-    waiting_ >>= held_ / 8 * 8;
-    held_ %= 8;
+    // What did not fit; two shifts, as one by 64 would be none.
+    const std::uint64_t rest = bits >> 1 >> (63 - held_);
+    held_ += count;
+    const bool full = held_ >= 64;
+    waiting_ = full ? rest : waiting_;
+    next_ += full ? sizeof(waiting_) : 0;
+    held_ %= 64;
   }
   // Bytes in all; bits left over in the last one are 0.
   std::size_t Finish() {
-    Put(0, (8 - held_) % 8);
-    return static_cast<std::size_t>(next_ - first_);
+    __builtin_memcpy(next_, &waiting_, sizeof(waiting_));
+    return static_cast<std::size_t>(next_ - first_) + (held_ + 7) / 8;
   }
 
  private:
   std::byte* first_;
   std::byte* next_;
   std::uint64_t waiting_ = 0;
-  unsigned held_ = 0;
+  unsigned held_ = 0;  // below 64
 };
 
 // One value: its symbol, and its low bits or itself.

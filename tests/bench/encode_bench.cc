@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "codec/aligned_vector.h"
 #include "codec/codec_scratch.h"
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/float_bits.h"
@@ -194,7 +195,8 @@ class OurSide {
 class Stages {
  public:
   explicit Stages(int runs) : runs_(runs) {
-    words_ = MakeValues(DType::kBf16, Pattern::kGaussian, kCount, 7);
+    const auto words = MakeValues(DType::kBf16, Pattern::kGaussian, kCount, 7);
+    words_.assign(words.begin(), words.end());
     predicted_ = words_;
     for (std::size_t i = 0; i < kCount; ++i) {
       predicted_[2 * i] ^= static_cast<std::byte>((i * 40503 >> 7) & 15);  // low bits are off
@@ -282,18 +284,18 @@ class Stages {
   }
 
   int runs_;
-  std::vector<std::byte> words_;
-  std::vector<std::byte> predicted_;
-  std::vector<float> floats_ = std::vector<float>(kCount);
-  std::vector<float> turns_;
-  std::vector<float> mean_;
-  std::vector<float> scale_;
-  std::vector<float> inverse_;
-  std::vector<float> matrix_;
+  AlignedVector<std::byte> words_;
+  AlignedVector<std::byte> predicted_;
+  AlignedVector<float> floats_ = AlignedVector<float>(kCount);
+  AlignedVector<float> turns_;
+  AlignedVector<float> mean_;
+  AlignedVector<float> scale_;
+  AlignedVector<float> inverse_;
+  AlignedVector<float> matrix_;
   std::int8_t codes_of_[64];
-  std::vector<std::uint8_t> symbols_ = std::vector<std::uint8_t>(kCount, 32);
-  std::vector<std::uint8_t> rest_ = std::vector<std::uint8_t>(kCount);
-  std::vector<std::int8_t> codes_ = std::vector<std::int8_t>(kCount);
+  AlignedVector<std::uint8_t> symbols_ = AlignedVector<std::uint8_t>(kCount, 32);
+  AlignedVector<std::uint8_t> rest_ = AlignedVector<std::uint8_t>(kCount);
+  AlignedVector<std::int8_t> codes_ = AlignedVector<std::int8_t>(kCount);
   std::uint8_t exponents_[kTokens];
   std::int8_t spreads_[kDims];
   std::vector<std::byte> bits_ = std::vector<std::byte>(2 * kCount + 8);

@@ -69,7 +69,7 @@ class Rans {
     codec::FillDecodeTable(model, table_);
     codec::RansEncodeTable encode;
     codec::FillEncodeTable(model, encode);
-    std::vector<std::byte> room;
+    codec::AlignedVector<std::byte> room;
     codec::AppendLeanBlocks(kernels, encode, symbols, room, directory_, coded_);
     ByteReader in(directory_);
     std::vector<codec::LeanSize> sizes;
@@ -90,7 +90,7 @@ class Rans {
   const Kernels& kernels_;
   codec::RansTable table_;
   std::vector<std::byte> directory_;
-  std::vector<std::byte> coded_;
+  codec::AlignedVector<std::byte> coded_;
   std::vector<RansBlock> blocks_;
   std::vector<std::uint8_t> out_;
 };
