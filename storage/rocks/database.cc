@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <vector>
 
+#include "storage/rocks/info_log.h"
 #include "storage/rocks/past_damage.h"
 #include "storage/rocks/records.h"
 
@@ -28,6 +30,7 @@ constexpr std::uint64_t kBlobFileBytes = 64 * 1024 * 1024;
 constexpr std::uint64_t kWriteBufferBytes = 32 * 1024 * 1024;
 constexpr std::uint64_t kWriteBuffersBytesMax = 96 * 1024 * 1024;  // of all families
 constexpr std::uint64_t kWalBytesMax = 256 * 1024 * 1024;
+constexpr std::uint64_t kInfoLogBytesMax = 4 * 1024 * 1024;
 constexpr std::uint64_t kGroupBytesMax = 16 * 1024 * 1024;  // of writes that share one sync
 
 // RocksDB would look every few seconds whether space has come back. The next write is the better
@@ -38,6 +41,13 @@ class ResumeOnWrite final : public rocksdb::EventListener {
                             bool* auto_recovery) override {
     *auto_recovery = false;
   }
+};
+
+// In memory alone, for a database that is only read: nothing in its folder changes.
+class NoInfoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
 };
 
 rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env) {
@@ -51,8 +61,6 @@ rocksdb::DBOptions DatabaseOptions(rocksdb::Env* env) {
   options.max_total_wal_size = kWalBytesMax;
   options.max_write_batch_group_size_bytes = kGroupBytesMax;
   options.db_write_buffer_size = kWriteBuffersBytesMax;
-  options.keep_log_file_num = 3;
-  options.max_log_file_size = 4 * 1024 * 1024;
   options.stats_dump_period_sec = 0;
   return options;
 }
@@ -143,7 +151,7 @@ Status Database::OpenToRead() {
   return OpenReader();
 }
 
-Status Database::OpenBy(const Opener& opener, bool compactions) {
+Status Database::OpenBy(const Opener& opener, bool reads_only, bool compactions) {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const LevelInfo& info : Levels()) {
     families.emplace_back(std::string(info.name), FamilyOptions(/*blobs=*/true));
@@ -153,8 +161,15 @@ Status Database::OpenBy(const Opener& opener, bool compactions) {
   for (auto& family : families) family.options.disable_auto_compactions = !compactions;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      opener(DatabaseOptions(env_.get()), folder_ + "/rocks", families, &handles, &db);
+  rocksdb::DBOptions options = DatabaseOptions(env_.get());
+  if (reads_only) {
+    options.info_log = std::make_shared<NoInfoLog>();
+  } else {
+    std::error_code error;  // told by what is opened next
+    std::filesystem::create_directory(folder_ + "/rocks", error);
+    options.info_log = std::make_shared<InfoLog>(folder_ + "/rocks/LOG", kInfoLogBytesMax);
+  }
+  const rocksdb::Status opened = opener(options, folder_ + "/rocks", families, &handles, &db);
   if (!opened.ok()) return FromRocks(opened);
   db_.reset(db);
   std::copy(handles.begin(), handles.end(), families_.begin());
@@ -165,7 +180,7 @@ Status Database::OpenDatabase(bool compactions) {
   Status opened =
       OpenBy([](const auto& options, const auto& folder, const auto& families, auto* handles,
                 auto* db) { return rocksdb::DB::Open(options, folder, families, handles, db); },
-             compactions);
+             /*reads_only=*/false, compactions);
   if (opened.ok()) reads_only_ = false;
   return opened;
 }
@@ -175,7 +190,7 @@ Status Database::OpenReader() {
       [](const auto& options, const auto& folder, const auto& families, auto* handles, auto* db) {
         return rocksdb::DB::OpenForReadOnly(options, folder, families, handles, db);
       },
-      /*compactions=*/false);
+      /*reads_only=*/true, /*compactions=*/false);
   if (opened.ok()) reads_only_ = true;
   return opened;
 }

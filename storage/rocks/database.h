@@ -151,7 +151,7 @@ class Database {
       std::function<rocksdb::Status(const rocksdb::DBOptions&, const std::string& folder,
                                     const std::vector<rocksdb::ColumnFamilyDescriptor>&,
                                     std::vector<rocksdb::ColumnFamilyHandle*>*, rocksdb::DB**)>;
-  Status OpenBy(const Opener& opener, bool compactions);
+  Status OpenBy(const Opener& opener, bool reads_only, bool compactions);
   Status FlushTables();
   Status CompactAll(Family family, double rewritten_share);
   Status CloseDatabase();
