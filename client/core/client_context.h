@@ -83,6 +83,7 @@ struct ClientContext {
   NodeDirectory nodes;                   // of the I/O loop
   std::unique_ptr<NodeHealth> health;    // of the I/O loop
   bool compact_lookups = true;           // of the I/O loop; false: the coordinator is too old
+  bool commit_codes = true;              // the same
   std::unique_ptr<StagingPool> staging;  // of the I/O loop
   std::unique_ptr<WorkPool> workers;
   // The client's own; set before any operation begins, and stopped before the loop is.

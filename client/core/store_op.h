@@ -56,6 +56,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
     bool asked = false;         // somebody has been sent it
     bool costs_retry = false;   // sending it again draws on the retry budget
     bool pressed = false;       // a piece was refused with a time to come back
+    bool no_room = false;       // a node had no room for it
     TimePoint pressed_since{};  // at that node
     std::vector<wire::ReplicaAck> acks;
   };
@@ -84,7 +85,10 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   void EndObject(std::size_t object);
   // 3.
   void Commit(std::size_t grant);
+  void SendCommit(std::size_t grant, std::vector<std::size_t> objects);
   void OnCommitted(const std::vector<std::size_t>& objects, Code code, ConstBytes response);
+  // A chunk is not stored, and why.
+  void NoteFailed(bool no_room);
   void Abort(std::size_t grant);
   // 4.
   [[nodiscard]] bool TakesProfile() const;
@@ -117,6 +121,7 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   std::size_t grants_open_ = 0;
   std::vector<bool> chunk_stored_;  // visible, pending or present
   bool last_chunk_visible_ = false;
+  bool no_room_ = false;                      // why a chunk was not stored
   std::vector<std::size_t> without_profile_;  // lossy chunks, visible
   bool closed_ = false;
   Code code_ = Code::kOk;

@@ -146,6 +146,7 @@ void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   object.pressed = context_->health->OnEnd(node, code, response) || object.pressed;
   object.costs_retry =
       object.costs_retry || code == Code::kDeadlineExceeded || code == Code::kResourceExhausted;
+  object.no_room = object.no_room || code == Code::kResourceExhausted;
   if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) {
     failing_since_.emplace(node, object.sent_at);
     if (GivenUp(node)) CancelPieces(node);
@@ -183,32 +184,48 @@ void StoreOp::EndObject(std::size_t index) {
 
 // -- 3. Committing -----------------------------------------------------------------------------
 
+void StoreOp::NoteFailed(bool no_room) {
+  ++report_.chunks_failed;
+  no_room_ = no_room_ || no_room;
+}
+
 void StoreOp::Commit(std::size_t grant) {
-  wire::PutCommitRequest request;
-  request.head.trace = trace_;
-  request.ticket = plan_.grants[grant].ticket;
   std::vector<std::size_t> committed;
-  std::size_t bytes = 0;
   for (const std::size_t index : grants_[grant].objects) {
     const Object& object = objects_[index];
     if (object.acks.empty()) {
-      ++report_.chunks_failed;
-      continue;
+      NoteFailed(object.no_room);
+    } else {
+      committed.push_back(index);
     }
-    request.objects.push_back({object.header.key, shape_, object.header.level_bytes, object.acks});
-    committed.push_back(index);
-    bytes += object.size_bytes;
   }
-  if (committed.empty()) {
-    Abort(grant);
-    if (--grants_open_ == 0) NameContext();
-    return;
+  if (!committed.empty()) return SendCommit(grant, std::move(committed));
+  Abort(grant);
+  if (--grants_open_ == 0) NameContext();
+}
+
+void StoreOp::SendCommit(std::size_t grant, std::vector<std::size_t> committed) {
+  wire::PutCommitRequest request;
+  request.head.trace = trace_;
+  if (context_->commit_codes) request.head.version = wire::kPutCommitVersionCodes;
+  request.ticket = plan_.grants[grant].ticket;
+  std::size_t bytes = 0;
+  for (const std::size_t index : committed) {
+    const Object& object = objects_[index];
+    request.objects.push_back({object.header.key, shape_, object.header.level_bytes, object.acks});
+    bytes += object.size_bytes;
   }
   CallRequest call;
   request.Encode(call.request);
   const std::chrono::milliseconds writing(bytes / kCommitBytesPerMs);
   call.deadline = std::min(deadline_, CallDeadline() + writing);
-  call.done = [self = shared_from_this(), committed](Code code, ConstBytes response) {
+  call.done = [self = shared_from_this(), grant, committed = std::move(committed),
+               codes = context_->commit_codes](Code code, ConstBytes response) mutable {
+    if (code == Code::kUnimplemented && codes && !self->closed_) {  // an older coordinator
+      self->context_->commit_codes = false;
+      self->SendCommit(grant, std::move(committed));
+      return;
+    }
     self->OnCommitted(committed, code, response);
   };
   calls_.push_back(context_->loop->calls().Start(std::move(call)));
@@ -221,7 +238,7 @@ void StoreOp::OnCommitted(const std::vector<std::size_t>& objects, Code code, Co
     const std::size_t chunk = objects_[objects[i]].chunk;
     const auto state = usable ? answer->objects[i].state : wire::CommitState::kFailed;
     if (state == wire::CommitState::kFailed) {
-      ++report_.chunks_failed;
+      NoteFailed(usable && answer->objects[i].code == Code::kResourceExhausted);
       continue;
     }
     chunk_stored_[chunk] = true;
@@ -255,7 +272,9 @@ void StoreOp::Abort(std::size_t grant) {
 // -- 4. The context ----------------------------------------------------------------------------
 
 void StoreOp::NameContext() {
-  if (report_.chunks_failed > 0 && code_ == Code::kOk) code_ = Code::kUnavailable;
+  if (report_.chunks_failed > 0 && code_ == Code::kOk) {
+    code_ = no_room_ ? Code::kResourceExhausted : Code::kUnavailable;
+  }
   if (!without_profile_.empty()) {
     std::vector<ChunkKey> chain;
     for (const PlannedChunk& chunk : plan_.chunks) chain.push_back(chunk.key);

@@ -135,7 +135,7 @@ void EmbeddedCalls::OnCompletion(storage::Completion completion) {
   commits_.erase(it);
   auto& answer = wait->response.objects[object];
   const bool committed = completion.code == Code::kOk || completion.code == Code::kAlreadyExists;
-  if (!committed) answer = {wire::CommitState::kFailed, 0, 0};
+  if (!committed) answer = {wire::CommitState::kFailed, 0, 0, completion.code};
   if (completion.on_disk.empty()) answer.replicas_on_disk = 0;
   if (--wait->left > 0) return;
   EndWith(wait->call, wait->response);

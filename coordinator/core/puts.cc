@@ -97,7 +97,7 @@ void Puts::Commit(TenantId tenant, const wire::PutCommitRequest& request, ReplyI
   }
   // 2. Note what the replicas acknowledged.
   Put& put = open->second;
-  WaitingReply waiting{reply, {}};
+  WaitingReply waiting{reply, request.head.version >= wire::kPutCommitVersionCodes, {}};
   for (const wire::PutCommitRequest::Object& object : request.objects) {
     std::size_t chunk = IndexOf(put.ticket, object.key);
     if (chunk != kNoChunk && !NotePart(put, put.chunks[chunk], object)) chunk = kNoChunk;
@@ -275,6 +275,7 @@ void Puts::OnReplica(Put& put, const SentObject& object, NodeId node, Code code,
   const bool has = code == Code::kOk && !replica->gone;
   replica->state = has ? ReplicaState::kConfirmed : ReplicaState::kFailed;
   replica->on_disk = on_disk;
+  replica->no_room = code == Code::kResourceExhausted;
   if (!has) return;
   // The object was just written, so it is in memory; the node's next report corrects this.
   directory_.Apply(node,
@@ -320,6 +321,7 @@ void Puts::AnswerWaiting(Put& put, Actions& actions) {
     for (const std::size_t chunk : waiting.chunks) {
       response.objects.push_back(chunk == kNoChunk ? wire::PutCommitResponse::Object{}
                                                    : StateOf(put.chunks[chunk]));
+      if (!waiting.wants_codes) response.objects.back().code = Code::kOk;
     }
     actions.answers.push_back({waiting.reply, std::move(response)});
     return true;
@@ -327,7 +329,12 @@ void Puts::AnswerWaiting(Put& put, Actions& actions) {
 }
 
 wire::PutCommitResponse::Object Puts::StateOf(const Chunk& chunk) const {
-  if (chunk.state == ChunkState::kFailed) return {};
+  if (chunk.state == ChunkState::kFailed) {
+    const bool no_room = std::ranges::any_of(chunk.parts, [](const Part& part) {
+      return std::ranges::any_of(part.replicas, &Replica::no_room);
+    });
+    return {.code = no_room ? Code::kResourceExhausted : Code::kUnavailable};
+  }
   if (chunk.state == ChunkState::kOpen) return {wire::CommitState::kPending, 0, 0};
   std::size_t replicas = limits::kReplicasMax;
   std::size_t on_disk = limits::kReplicasMax;

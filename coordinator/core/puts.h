@@ -91,6 +91,7 @@ class Puts {
     NodeId node{};
     ReplicaState state = ReplicaState::kAcked;
     bool gone = false;  // before its commit was answered
+    bool no_room = false;
     LevelSet on_disk;
   };
   struct Part {
@@ -109,6 +110,7 @@ class Puts {
   // A PutCommit that waits until none of its chunks has a commit out.
   struct WaitingReply {
     ReplyId reply{};
+    bool wants_codes = false;
     std::vector<std::size_t> chunks;  // per object of the request; kNoChunk: failed already
   };
   struct Put {

@@ -7,7 +7,7 @@ namespace {
 
 // Of the newest layout of a message; older ones are understood too.
 constexpr std::uint16_t VersionMax(MessageType type) {
-  return type == MessageType::kLookup ? 2 : 1;
+  return type == MessageType::kLookup || type == MessageType::kPutCommit ? 2 : 1;
 }
 
 bool IsKnownVersion(const RequestHead& head) {

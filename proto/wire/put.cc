@@ -251,7 +251,7 @@ Result<PutCommitRequest> PutCommitRequest::Decode(ConstBytes bytes) {
   return Decoded(std::move(request), in);
 }
 
-// object count (4) ‖ per object: state (1) ‖ replicas (1) ‖ on disk (1) ‖ 0 (1)
+// object count (4) ‖ per object: state (1) ‖ replicas (1) ‖ on disk (1) ‖ code (1)
 void PutCommitResponse::Encode(Buffer& out) const {
   ByteWriter writer(out);
   writer.Integer(static_cast<std::uint32_t>(objects.size()));
@@ -259,7 +259,7 @@ void PutCommitResponse::Encode(Buffer& out) const {
     writer.Integer(object.state);
     writer.Integer(object.replicas);
     writer.Integer(object.replicas_on_disk);
-    writer.Zeros(1);
+    writer.Integer(static_cast<std::uint8_t>(object.code));
   }
 }
 
@@ -271,7 +271,8 @@ Result<PutCommitResponse> PutCommitResponse::Decode(ConstBytes bytes) {
     object.state = DecodeAtMost<CommitState>(in, static_cast<std::uint64_t>(CommitState::kFailed));
     object.replicas = DecodeAtMost<std::uint8_t>(in, limits::kReplicasMax);
     object.replicas_on_disk = DecodeAtMost<std::uint8_t>(in, object.replicas);
-    in.Zeros(1);
+    object.code = DecodeCode(in);
+    if (object.state != CommitState::kFailed && object.code != Code::kOk) in.Fail();
   }
   return Decoded(std::move(response), in);
 }

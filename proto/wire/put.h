@@ -96,6 +96,9 @@ struct PutPieceResponse {
   static Result<PutPieceResponse> Decode(ConstBytes bytes);
 };
 
+// A commit of this version is answered with why objects failed.
+inline constexpr std::uint16_t kPutCommitVersionCodes = 2;
+
 struct PutCommitRequest {
   struct Object {
     ChunkKey key;
@@ -122,6 +125,9 @@ struct PutCommitResponse {
     CommitState state = CommitState::kFailed;
     std::uint8_t replicas = 0;          // that made it visible
     std::uint8_t replicas_on_disk = 0;  // of those, that have it on disk
+    // Of what failed: kResourceExhausted if a node had no room for it, in memory or on its disk;
+    // kUnavailable if none could be reached or their disks failed. kOk: not told, to version 1.
+    Code code = Code::kOk;
   };
   std::vector<Object> objects;  // one per object of the request
 

@@ -32,13 +32,15 @@ constexpr milliseconds kLate{200};
 
 enum class Answer {
   kNever,
-  kNothing,      // ok, no bytes
-  kNoise,        // ok, random bytes
-  kCutShort,     // a right answer less its last byte
-  kOtherChain,   // right in form, for a chain that nobody asked for
-  kUnknownCode,  // a code that is none
-  kSilentNodes,  // grants for nodes that never answer
-  kPlainOnly,    // one chunk, by a coordinator that knows no compact lookups
+  kNothing,       // ok, no bytes
+  kNoise,         // ok, random bytes
+  kCutShort,      // a right answer less its last byte
+  kOtherChain,    // right in form, for a chain that nobody asked for
+  kUnknownCode,   // a code that is none
+  kSilentNodes,   // grants for nodes that never answer
+  kPlainOnly,     // one chunk, by a coordinator that knows no compact lookups
+  kFullNodes,     // puts are taken, and fail at their commit for want of room
+  kFullNodesOld,  // the same, by a coordinator that does not say why
 };
 
 // A coordinator that accepts everybody and answers every call alike.
@@ -112,6 +114,10 @@ class Hostile final : public transport::Service, public transport::Authenticator
         GrantsToSelf(request->chunks.size()).Encode(answer);
         break;
       }
+      case Answer::kFullNodes:
+      case Answer::kFullNodesOld:
+        code = RefuseAtCommit(call->request(), answer);
+        break;
     }
     call->Finish(code, answer);
   }
@@ -129,6 +135,26 @@ class Hostile final : public transport::Service, public transport::Authenticator
   int asked() const { return asked_.load(); }
 
  private:
+  Code RefuseAtCommit(ConstBytes bytes, wire::Buffer& answer) {
+    if (const auto start = wire::PutStartRequest::Decode(bytes)) {
+      GrantsToSelf(start->chunks.size()).Encode(answer);
+    } else if (wire::PutPieceRequest::Decode(bytes)) {
+      wire::PutPieceResponse{.acks = {{NodeId{1}, {}}, {NodeId{2}, {}}}, .failed = {}}.Encode(
+          answer);
+    } else if (const auto commit = wire::PutCommitRequest::Decode(bytes)) {
+      const bool codes = answer_ == Answer::kFullNodes;
+      const bool asked = commit->head.version >= wire::kPutCommitVersionCodes;
+      if (asked && !codes) return Code::kUnimplemented;
+      wire::PutCommitResponse response;
+      response.objects.resize(commit->objects.size());
+      for (auto& object : response.objects) {
+        if (asked) object.code = Code::kResourceExhausted;
+      }
+      response.Encode(answer);
+    }
+    return Code::kOk;
+  }
+
   // A chunk of 64 tokens, on one node behind this very endpoint.
   wire::LookupResponse OneChunk() {
     wire::LookupResponse response;
@@ -284,6 +310,25 @@ TEST(RemoteClient, NodesThatNeverAnswerHoldAStoreUpOnceEach) {
   EXPECT_LT(timed.Took(), 4 * kTimeout);  // two nodes, and what a busy machine adds
   EXPECT_EQ(report.code, Code::kUnavailable);
   EXPECT_EQ(report.chunks_failed, 256U);
+}
+
+TEST(RemoteClient, AStoreForWhichNodesHaveNoRoomSaysSo) {
+  for (const bool told : {true, false}) {
+    const Hostile cluster(told ? Answer::kFullNodes : Answer::kFullNodesOld);
+    const auto client = Open(cluster.endpoint());
+    const TestEngine engine{test::EngineShape{}};
+    auto model = client->UseModel(test::SpecOf({}), {});
+    ASSERT_TRUE(model.has_value());
+    for (int i = 0; i < 2; ++i) {
+      const auto plan = client->PlanStore(**model, test::TokensOf(1, 320), {});
+      ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+      const auto store = client->Store(**model, *plan, {}, engine.kv(), engine.blocks());
+      ASSERT_TRUE(store.has_value());
+      const StoreReport report = (*store)->Wait();
+      EXPECT_EQ(report.code, told ? Code::kResourceExhausted : Code::kUnavailable);
+      EXPECT_EQ(report.chunks_failed, plan->chunks_to_store());
+    }
+  }
 }
 
 class RemoteHostile : public testing::TestWithParam<Answer> {};

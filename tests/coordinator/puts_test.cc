@@ -124,6 +124,21 @@ TEST_F(PutsTest, ACommitThatNoNodeConfirmsFailsAndIsTakenBack) {
   EXPECT_EQ(VerdictOf(CoreWorld::Chain(1, 1)), PutVerdict::kStore) << "it may be stored again";
 }
 
+TEST_F(PutsTest, WhyACommitFailedIsToldToThoseWhoUnderstandIt) {
+  for (const Code refused : {Code::kResourceExhausted, Code::kUnavailable}) {
+    for (const std::uint16_t version : {1, 2}) {
+      const auto grant = Grant(CoreWorld::Chain(1, 1));
+      auto request = CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes);
+      request.head.version = version;
+      world_.Commit(request);
+      world_.AnswerCommits(refused);
+      const auto response = world_.TakeCommitted();
+      EXPECT_EQ(response.objects[0].state, CommitState::kFailed);
+      EXPECT_EQ(response.objects[0].code, version == 1 ? Code::kOk : refused);
+    }
+  }
+}
+
 TEST_F(PutsTest, LargeObjectsAreCommittedAFewACall) {
   std::vector<ChunkKey> keys;
   for (std::uint64_t i = 1; i <= 8; ++i) keys.push_back(NumberedKey(i));

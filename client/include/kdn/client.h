@@ -256,7 +256,10 @@ class StorePlan {
 };
 
 struct StoreReport {
-  Code code = Code::kOk;             // kOk: every chunk is visible, or pending other writers' parts
+  // kOk: every chunk is visible, or pending other writers' parts. kResourceExhausted: not all are,
+  // and a node had no room for one, in memory or on its disk. kUnavailable: not all are, since no
+  // node could be reached or none's disk takes writes.
+  Code code = Code::kOk;
   std::uint32_t chunks_stored = 0;   // visible now, by this call
   std::uint32_t chunks_present = 0;  // were there before
   std::uint32_t chunks_pending = 0;  // wait for other parts

@@ -160,6 +160,12 @@ wire::PutCommitResponse PutCommitResponseSample() {
                       {wire::CommitState::kFailed, 0, 0}}};
 }
 
+// To a commit of version 2.
+wire::PutCommitResponse PutCommitCodesSample() {
+  return {.objects = {{wire::CommitState::kFailed, 0, 0, Code::kResourceExhausted},
+                      {wire::CommitState::kFailed, 0, 0, Code::kUnavailable}}};
+}
+
 wire::PutAbortRequest PutAbortRequestSample() {
   wire::PutAbortRequest request;
   request.ticket = Buffer(5, std::byte{0x55});
@@ -348,6 +354,7 @@ constexpr MessageCase kCases[] = {
     CaseOf<PutPieceResponseSample>("put_piece_response", false),
     CaseOf<PutCommitRequestSample>("put_commit_request", true),
     CaseOf<PutCommitResponseSample>("put_commit_response", false),
+    CaseOf<PutCommitCodesSample>("put_commit_codes_response", false),
     CaseOf<PutAbortRequestSample>("put_abort_request", true),
     CaseOf<ContextUpdateRequestSample>("context_update_request", true),
     CaseOf<ContextGetRequestSample>("context_get_request", true),
