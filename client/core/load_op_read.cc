@@ -41,7 +41,7 @@ void LoadOp::StartUnit(std::size_t index) {
     return;
   }
   context_->staging->Take(
-      unit.window_bytes,
+      unit.window_bytes, StagingUse::kRead,
       [self = shared_from_this(), index](MutableBytes window) { self->OnWindow(index, window); });
 }
 
@@ -76,7 +76,7 @@ void LoadOp::OnWindow(std::size_t index, MutableBytes window) {
     StartRead(index, TakeReplica(unit, choice->replica), window, false);
     return;
   }
-  context_->staging->Give(window);
+  context_->staging->Give(window, StagingUse::kRead);
   if (choice) {  // memory is not held while a node is waited for
     StartUnit(index);
     return;
@@ -351,7 +351,7 @@ void LoadOp::Settle(std::size_t index, const std::shared_ptr<ReadAttempt>& attem
   const bool waits = !attempt->jobs_held.empty() && !attempt->failed;
   if (waits && !unit.over && !closed_) return;
   if (std::erase(unit.attempts, attempt) == 0) return;
-  context_->staging->Give(attempt->window());
+  context_->staging->Give(attempt->window(), StagingUse::kRead);
   if (closed_ || unit.over || unit.profile_coming) return;
   if (unit.planned && unit.missing == 0) {
     CompleteUnit(index, *attempt);

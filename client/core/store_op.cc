@@ -119,15 +119,16 @@ void StoreOp::Pump() {
       continue;
     }
     const std::size_t bytes_max = model_.codec().EncodedBytesMax(objects_[index].header);
-    context_->staging->Take(bytes_max, [self = shared_from_this(), index](MutableBytes run) {
-      self->objects_[index].staging = run;
-      if (run.empty() || self->closed_) {
-        self->OnEncoded(index, Status(Code::kResourceExhausted), 0);
-        return;
-      }
-      self->context_->workers->Post(
-          [self, index](codec::CodecScratch& scratch) { self->Encode(index, scratch); });
-    });
+    context_->staging->Take(
+        bytes_max, StagingUse::kStore, [self = shared_from_this(), index](MutableBytes run) {
+          self->objects_[index].staging = run;
+          if (run.empty() || self->closed_) {
+            self->OnEncoded(index, Status(Code::kResourceExhausted), 0);
+            return;
+          }
+          self->context_->workers->Post(
+              [self, index](codec::CodecScratch& scratch) { self->Encode(index, scratch); });
+        });
   }
   pumping_ = false;
 }

@@ -5,8 +5,9 @@
 //   2. Its pieces go to the first node of its grant, which forwards them. Replicas that this does
 //      not reach are sent to directly.
 //      A node that has failed every piece for as long as the client's timeout is not asked again,
-//      nor one that answers nothing, and what only such nodes could take is not encoded. One that
-//      has asked not to be asked is come back to, for as long as the client's timeout.
+//      nor one that answers nothing, and what only such nodes could take is not encoded. What such
+//      a one was sent before is taken back: its memory is wanted. One that has asked not to be
+//      asked is come back to, for as long as the client's timeout.
 //   3. When all objects of a grant are acknowledged or given up, the coordinator is told.
 //   4. When all grants are, the context is named.
 //
@@ -77,6 +78,9 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   [[nodiscard]] bool OutOfReach(NodeId node, const ChunkKey& key) const;
   [[nodiscard]] bool NobodyLeft(const wire::PutGrant& grant, const ChunkKey& key) const;
   void CancelPieces(NodeId node);
+  [[nodiscard]] Duration SilenceMax() const;
+  void WatchSilence(TimePoint when);
+  void CheckSilence();
   void Send(std::size_t object);
   // True if the object has to wait for its node, and will be sent when it may.
   [[nodiscard]] bool WaitsForPressure(std::size_t object);
@@ -112,8 +116,9 @@ class StoreOp final : public std::enable_shared_from_this<StoreOp> {
   // Of the I/O loop.
   std::vector<Object> objects_;
   std::vector<Grant> grants_;
-  std::vector<CallId> calls_;                  // of pieces and commits under way or over
-  std::map<NodeId, TimePoint> failing_since_;  // of nodes that have taken nothing since
+  std::vector<CallId> calls_;                      // of pieces and commits under way or over
+  std::map<NodeId, TimePoint> failing_since_;      // of nodes that have taken nothing since
+  TimePoint silence_check_at_ = TimePoint::max();  // when CheckSilence() runs next
   bool pumping_ = false;
   std::size_t next_object_ = 0;
   std::size_t objects_in_flight_ = 0;

@@ -16,6 +16,10 @@ constexpr std::size_t kPieceBytes = 1 * limits::kMiB;
 // A commit is answered once the nodes' disks have its bytes: slow ones still do this, several nodes
 // to a disk.
 constexpr std::size_t kCommitBytesPerMs = 16'000;
+// Of the client's timeout: how long not a byte has come from a node whose breaker is open before
+// what it was sent is taken back. A put's answer comes late over a slow link, and behind a slow
+// disk: the breaker alone says too little.
+constexpr Duration::rep kSilenceShare = 4;
 
 }  // namespace
 
@@ -76,6 +80,7 @@ void StoreOp::Send(std::size_t index) {
     const std::size_t offset = i * kPieceBytes;
     SendPiece(index, offset, std::min(kPieceBytes, object.size_bytes - offset));
   }
+  WatchSilence(object.sent_at + SilenceMax());
 }
 
 bool StoreOp::WaitsForPressure(std::size_t index) {
@@ -139,6 +144,40 @@ void StoreOp::CancelPieces(NodeId node) {
   }
 }
 
+Duration StoreOp::SilenceMax() const {
+  return Duration(context_->options.timeout) / kSilenceShare;
+}
+
+// One timer for the whole store, set for the first node that may have been silent for too long.
+void StoreOp::WatchSilence(TimePoint when) {
+  if (when >= silence_check_at_) return;
+  silence_check_at_ = when;
+  context_->loop->At(when, [weak = weak_from_this(), when] {
+    const auto op = weak.lock();
+    if (op && op->silence_check_at_ == when) op->CheckSilence();
+  });
+}
+
+// What a silent node was sent holds memory that others wait for, and has other nodes to go to.
+void StoreOp::CheckSilence() {
+  silence_check_at_ = TimePoint::max();
+  if (closed_) return;
+  const TimePoint now = context_->loop->Now();
+  TimePoint next = TimePoint::max();
+  for (const Object& object : objects_) {
+    if (object.pieces_out == 0) continue;
+    const CallTarget target = TargetOf(plan_.grants[plan_.chunks[object.chunk].grant], object);
+    const TimePoint due =
+        std::max(object.sent_at, context_->loop->calls().LastHeard(target)) + SilenceMax();
+    if (now >= due && OutOfReach(target.node, object.header.key)) {
+      for (const CallId piece : object.pieces) context_->loop->calls().Cancel(piece);
+    } else {
+      next = std::min(next, std::max(due, now + SilenceMax() / kSilenceShare));
+    }
+  }
+  if (next != TimePoint::max()) WatchSilence(next);
+}
+
 void StoreOp::OnPieceSent(std::size_t index, Code code, ConstBytes response) {
   Object& object = objects_[index];
   const NodeId node = plan_.grants[plan_.chunks[object.chunk].grant].nodes[object.hop];
@@ -174,7 +213,7 @@ void StoreOp::EndObject(std::size_t index) {
   Object& object = objects_[index];
   if (object.over) return;
   object.over = true;
-  context_->staging->Give(object.staging);
+  context_->staging->Give(object.staging, StagingUse::kStore);
   object.staging = {};
   --objects_in_flight_;
   const std::uint16_t grant = plan_.chunks[object.chunk].grant;

@@ -221,12 +221,17 @@ class HedgeTest : public testing::Test {
     right_ = std::make_unique<TestEngine>(shape_);
     right_->Fill(1);
   }
-  StoreReport Put() {
+  // Null if it is not even planned.
+  std::unique_ptr<StoreHandle> BeginPut(const std::vector<TokenId>& tokens) {
     StorePlanOptions options;
     options.provenance = kExactProvenance;
-    const auto plan = client_->PlanStore(*model_, tokens_, options);
-    if (!plan) return {.code = plan.error().code()};
-    return (*client_->Store(*model_, *plan, {}, right_->kv(), right_->blocks()))->Wait();
+    const auto plan = client_->PlanStore(*model_, tokens, options);
+    if (!plan) return nullptr;
+    return *client_->Store(*model_, *plan, {}, right_->kv(), right_->blocks());
+  }
+  StoreReport Put() {
+    const auto store = BeginPut(tokens_);
+    return store ? store->Wait() : StoreReport{.code = Code::kInternal};
   }
   // Loads all of it and compares every bit.
   LoadReport Load(milliseconds deadline = milliseconds(5000)) {
@@ -379,6 +384,28 @@ TEST_F(HedgeTest, APutThatIsRefusedForPressureIsSentAgainInTime) {
   EXPECT_EQ(report.code, Code::kOk);
   EXPECT_EQ(report.chunks_stored, 4U);
   EXPECT_EQ(Load().tokens_loaded, kTokens);
+}
+
+TEST_F(HedgeTest, WhatASilentNodeWasSentIsTakenBackAndLoadsGoOnMeanwhile) {
+  ClientOptions options;
+  options.staging_bytes = std::size_t{4} << 20;
+  shape_.kv_heads = 8;  // objects of about 0.7 MiB: what is stored would take all there is
+  Open(options);
+  ASSERT_EQ(Put().code, Code::kOk);
+  ASSERT_EQ(Load().tokens_loaded, kTokens);
+  Conducts(1, Conduct::kSilent);
+  const TimePoint begun = std::chrono::steady_clock::now();
+  const auto store = BeginPut(test::TokensOf(2, kTokens));
+  ASSERT_TRUE(store);
+  // Both replicas of all chunks are asked for first now and then: the breaker opens.
+  do {
+    const LoadReport report = Load();
+    ASSERT_EQ(report.tokens_loaded, kTokens);
+    ASSERT_LT(took_, milliseconds(1500)) << "it waited for what the store holds";
+  } while (!Shows(R"(kdn_client_breakers{state="open"} 1)"));
+  EXPECT_EQ(store->Wait().code, Code::kUnavailable) << "node 1 is the only one that takes puts";
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(8000))
+      << "the node was waited for until the deadline of what it was sent";
 }
 
 }  // namespace
