@@ -56,7 +56,8 @@ Registration::Registration(const RegistrationSetup& setup, v1::Membership::Stub&
       node_id_(joined.node_id()),
       epoch_(joined.epoch()),
       sequence_(std::uint64_t{number} << 32U),
-      heard_(setup.clock.Now()) {
+      heard_(setup.clock.Now()),
+      heard_coordinator_ms_(joined.coordinator_now_ms()) {
   ShowCredential(setup_.credential, heartbeat_);
 }
 
@@ -77,6 +78,7 @@ v1::NodeBeat Registration::BeatNow() const {
   beat.set_known_map_version(view->map.version);
   beat.set_known_tenants_version(view->tenants_version);
   beat.set_corrupt_objects_found(setup_.outbox.corrupt_found());
+  beat.set_heard_coordinator_ms(heard_coordinator_ms_.load());
   return beat;
 }
 
@@ -140,6 +142,7 @@ void Registration::ReadBeats(Stream& stream) {
 void Registration::Take(const v1::CoordinatorBeat& beat) {
   const TimePoint now = setup_.clock.Now();
   setup_.state.NoteContact(now, beat.coordinator_now_ms());
+  heard_coordinator_ms_.store(beat.coordinator_now_ms());
   {
     const std::lock_guard lock(mutex_);
     heard_ = now;

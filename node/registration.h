@@ -5,8 +5,10 @@
 // Thread-safety: Run() belongs to one thread; Cancel() is safe.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -73,10 +75,11 @@ class Registration {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool ended_ = false;                              // guarded by mutex_
-  std::string why_;                                 // guarded by mutex_
-  TimePoint heard_;                                 // guarded by mutex_
-  std::unique_ptr<grpc::ClientContext> inventory_;  // of the call under way; guarded by mutex_
+  bool ended_ = false;                               // guarded by mutex_
+  std::string why_;                                  // guarded by mutex_
+  TimePoint heard_;                                  // guarded by mutex_
+  std::atomic<std::uint64_t> heard_coordinator_ms_;  // the coordinator's clock, as last told
+  std::unique_ptr<grpc::ClientContext> inventory_;   // of the call under way; guarded by mutex_
 };
 
 }  // namespace kdn::node

@@ -99,7 +99,10 @@ Result<bool> Membership::OnBeat(const Beat& beat, TimePoint now) {
   node.heard = now;
   node.last_beat = beat;
   node.placed_bytes = 0;
-  if (!node.alive) Revive(node);
+  // What waited for a network to be whole again may be of a node that has given this stream up
+  // since: it takes no puts before it has heard us.
+  const bool hears_us = !beat.heard_ago || *beat.heard_ago < options_.dead_after / 2;
+  if (!node.alive && hears_us) Revive(node);
   return node.want_full && !node.reporting;
 }
 
@@ -109,8 +112,14 @@ Result<BatchVerdict> Membership::OnBatch(NodeId id, bool full, bool first, bool 
   if (at == nodes_.end()) return Error(Code::kNotFound, "the node has not registered");
   NodeState& node = at->second;
   node.heard = now;
-  if (!node.alive) Revive(node);
   BatchVerdict verdict;
+  if (!node.alive) {  // a beat says whether it is there; then it tells all again
+    node.sequence.reset();
+    node.reporting = false;
+    node.want_full = true;
+    verdict.want_full = true;
+    return verdict;
+  }
   if (node.sequence && sequence <= *node.sequence) {
     // Came before: sent again because the answer was lost.
     verdict.want_full = node.want_full && !node.reporting;

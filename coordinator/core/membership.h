@@ -49,6 +49,8 @@ struct Beat {
   std::uint64_t disk_bytes_used = 0;
   std::uint64_t objects = 0;
   std::uint64_t corrupt_objects_found = 0;
+  // How old the coordinator's word was that the node had last heard; none: it does not say.
+  std::optional<Duration> heard_ago = std::nullopt;
 };
 
 struct NodeState {

@@ -89,6 +89,24 @@ TEST_F(MembershipTest, SilenceForThreeSecondsIsDeathAndABeatIsReturn) {
   EXPECT_EQ(world_.LookupLength({NumberedKey(1)}), 1U);
 }
 
+TEST_F(MembershipTest, ADeadNodeThatHasNotHeardTheCoordinatorSinceStaysDead) {
+  const NodeId node = world_.AddNode(1);
+  Report(node, 1, {1});
+  world_.Advance(milliseconds(3001));
+  const auto beat_of = [&](milliseconds ago) {
+    return world_.core->OnBeat({.node = node, .heard_ago = ago}, world_.now).has_value();
+  };
+  // What it sent while nothing came through arrives when the network is whole again.
+  EXPECT_TRUE(beat_of(milliseconds(2900)));
+  EXPECT_FALSE(world_.core->membership().IsAlive(node));
+  EXPECT_TRUE(Report(node, 2, {2}, false)) << "it is to tell all once it is there";
+  EXPECT_FALSE(world_.core->membership().IsAlive(node));
+  EXPECT_TRUE(beat_of(milliseconds(500)));
+  EXPECT_TRUE(world_.core->membership().IsAlive(node));
+  EXPECT_FALSE(Report(node, 3, {1, 2}));
+  EXPECT_EQ(world_.LookupLength({NumberedKey(1), NumberedKey(2)}), 2U);
+}
+
 TEST_F(MembershipTest, ANodeThatWasDeadForLongMustReportAnew) {
   const NodeId node = world_.AddNode(1);
   Report(node, 1, {1});

@@ -138,7 +138,9 @@ class Partition {
 
  private:
   std::string WhileCut(std::uint64_t next_new, Load& load, Milliseconds& slowest_fence) {
-    if (tickets_.Use(node_) != Code::kOk) return "a node refuses a right ticket before any fault";
+    if (const Code code = tickets_.Use(node_); code != Code::kOk) {
+      return "a node refuses a right ticket before any fault: " + std::string(CodeName(code));
+    }
     if (Status status = CutOff(lab_, lost_); !status.ok()) return status.ToString();
     const TimePoint cut = std::chrono::steady_clock::now();
     for (const std::size_t node : lost_) {
@@ -166,11 +168,12 @@ class Partition {
   std::string AwaitFence(std::size_t node, TimePoint cut, Milliseconds& slowest) {
     Milliseconds since{};
     for (Code code = Code::kOk; code != Code::kUnavailable;) {
+      // What it answers is of a moment after it was asked, however late the answer comes.
       since = std::chrono::steady_clock::now() - cut;
-      if (since > node::ClusterState::kContactTimeout + late_max) {
+      code = tickets_.Use(node);
+      if (code != Code::kUnavailable && since > node::ClusterState::kContactTimeout + late_max) {
         return "a node takes puts " + MillisecondsText(since) + " after it was cut off";
       }
-      code = tickets_.Use(node);
       poll(nullptr, 0, 5);  // between two questions that nothing can announce
     }
     slowest = std::max(slowest, since);

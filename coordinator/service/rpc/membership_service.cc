@@ -1,5 +1,6 @@
 #include "coordinator/service/rpc/membership_service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "coordinator/service/rpc/convert.h"
@@ -89,11 +90,16 @@ grpc::Status MembershipService::Register(grpc::ServerContext* context,
 }
 
 Result<v1::CoordinatorBeat> MembershipService::AnswerTo(const v1::NodeBeat& beat) {
-  const Beat event{.node = static_cast<NodeId>(beat.node_id()),
-                   .dram_bytes_used = beat.dram_bytes_used(),
-                   .disk_bytes_used = beat.disk_bytes_used(),
-                   .objects = beat.objects(),
-                   .corrupt_objects_found = beat.corrupt_objects_found()};
+  Beat event{.node = static_cast<NodeId>(beat.node_id()),
+             .dram_bytes_used = beat.dram_bytes_used(),
+             .disk_bytes_used = beat.disk_bytes_used(),
+             .objects = beat.objects(),
+             .corrupt_objects_found = beat.corrupt_objects_found()};
+  if (beat.heard_coordinator_ms() != 0) {
+    const std::uint64_t now_ms = NowMs();
+    event.heard_ago =
+        std::chrono::milliseconds(now_ms - std::min(now_ms, beat.heard_coordinator_ms()));
+  }
   const std::uint64_t known_map = beat.known_map_version();
   v1::CoordinatorBeat answer;
   KDN_ASSIGN_OR_RETURN(answer,
