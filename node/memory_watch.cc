@@ -1,5 +1,7 @@
 #include "node/memory_watch.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -68,6 +70,14 @@ void TakeTightest(const std::string& mount, std::string group, const Files& file
   }
 }
 
+// What the process itself has, where no group says what it holds.
+std::uint64_t OwnBytes(const std::string& root) {
+  std::uint64_t pages = 0;
+  std::uint64_t resident = 0;
+  std::ifstream(root + "/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 std::optional<GroupMemory> ReadGroupMemory(const std::string& root) {
@@ -99,7 +109,8 @@ MemoryWatch::MemoryWatch(std::uint32_t shed_percent, MetricRegistry& metrics, st
 
 void MemoryWatch::SetBase() {
   const auto memory = ReadGroupMemory(root_);
-  base_bytes_ = memory ? memory->used_bytes : 0;
+  // A limit may also come while the node runs.
+  base_bytes_ = memory ? memory->used_bytes : OwnBytes(root_);
   Look();
 }
 

@@ -4,6 +4,7 @@
 #include "node/admission.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -107,6 +108,19 @@ TEST(MemoryWatch, ShedsTheLessUrgentFirstByWhatIsLeftBeyondTheStart) {
   EXPECT_EQ(shed_at(952), 3U);
   EXPECT_EQ(shed_at(992), 4U);
   EXPECT_EQ(shed_at(700), 0U) << "it does not forgive";
+}
+
+TEST(MemoryWatch, ALimitThatComesWhileTheNodeRunsLeavesItWhatItHadAtItsStart) {
+  Group group;
+  MetricRegistry metrics;
+  const auto pages = (std::uint64_t{800} << 20) / static_cast<std::uint64_t>(getpagesize());
+  group.Write("proc/self/statm", "999999999 " + std::to_string(pages) + " 1 1 0 1 0\n");
+  MemoryWatch watch(60, metrics, group.root());
+  watch.SetBase();
+  group.Set(1000, 850);
+  watch.Sample(TimePoint{std::chrono::hours(1)});
+  EXPECT_EQ(watch.percent(), 25U);
+  EXPECT_FALSE(watch.Sheds(Priority::kBackground)) << "for what it took before there was a limit";
 }
 
 TEST(MemoryWatch, AsksForMemoryBackOneAtATimeAndNotWithoutEnd) {
