@@ -35,6 +35,11 @@ struct FaultCase {
 
 CaseOutcome NodeKill(const CaseOptions& options);
 CaseOutcome AllNodesDead(const CaseOptions& options);
+CaseOutcome NodeFreeze(const CaseOptions& options);
+CaseOutcome MemoryLimit(const CaseOptions& options);
+CaseOutcome SlowReaders(const CaseOptions& options);
+CaseOutcome IdleConnections(const CaseOptions& options);
+CaseOutcome ConnectionStorm(const CaseOptions& options);
 CaseOutcome Freeze(const CaseOptions& options);
 CaseOutcome RealChunks(const CaseOptions& options);
 CaseOutcome CoordinatorKill(const CaseOptions& options);

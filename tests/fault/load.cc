@@ -4,6 +4,23 @@
 
 namespace kdn::fault {
 
+void ExtraLatency::NoteCalm(const GetTime& get) {
+  std::vector<Milliseconds>& calm = calm_[KindOf(get)];
+  calm.insert(std::upper_bound(calm.begin(), calm.end(), get.took), get.took);
+}
+
+Milliseconds ExtraLatency::Of(const GetTime& get) const {
+  const std::vector<Milliseconds>& calm = calm_[KindOf(get)];
+  return calm.empty() ? Milliseconds(0) : get.took - calm[calm.size() / 2];
+}
+
+Milliseconds ExtraLatency::WorstOf(const std::vector<GetTime>& gets, std::size_t fault_begins) {
+  for (std::size_t i = 0; i < std::min(fault_begins, gets.size()); ++i) NoteCalm(gets[i]);
+  Milliseconds worst{};
+  for (std::size_t i = fault_begins; i < gets.size(); ++i) worst = std::max(worst, Of(gets[i]));
+  return worst;
+}
+
 void Load::Stop() {
   stop_.store(true);
   if (thread_.joinable()) thread_.join();
@@ -53,6 +70,7 @@ void Load::GetOne(std::uint64_t turn) {
   }
   wrong_ = wrong_ || got.wrong;
   slowest_ = std::max(slowest_, got.took);
+  times_.push_back({document < Rig::kFirstShort, order, got.took});
   latest_.Note(got.latest);
 }
 

@@ -22,6 +22,29 @@ struct LoadOptions {
   std::vector<client::LookupResult> known;
 };
 
+struct GetTime {
+  bool large = false;
+  client::LoadOrder order = client::LoadOrder::kChunkByChunk;
+  Milliseconds took{};
+};
+
+// What a get takes beyond what gets of its kind take while nothing is wrong.
+class ExtraLatency {
+ public:
+  void NoteCalm(const GetTime& get);
+  // Over the median of its kind; nothing is known of a kind without calm ones: 0.
+  [[nodiscard]] Milliseconds Of(const GetTime& get) const;
+  // Notes those before number `fault_begins` as calm; the most that one of the others took beyond.
+  [[nodiscard]] Milliseconds WorstOf(const std::vector<GetTime>& gets, std::size_t fault_begins);
+
+ private:
+  static constexpr std::size_t kKinds = 4;
+  [[nodiscard]] static std::size_t KindOf(const GetTime& get) {
+    return (get.large ? 2U : 0U) + (get.order == client::LoadOrder::kLayerByLayer ? 1U : 0U);
+  }
+  std::vector<Milliseconds> calm_[kKinds];  // sorted
+};
+
 class Load {
  public:
   Load(Rig& rig, LoadOptions options)
@@ -37,6 +60,8 @@ class Load {
   [[nodiscard]] std::uint64_t failed() const { return failed_; }
   [[nodiscard]] bool wrong() const { return wrong_; }
   [[nodiscard]] Milliseconds slowest() const { return slowest_; }
+  // All gets, in their order.
+  [[nodiscard]] const std::vector<GetTime>& times() const { return times_; }
   [[nodiscard]] const Latest& latest() const { return latest_; }
   [[nodiscard]] const std::string& first_failure() const { return first_failure_; }
   // Documents whose put was acknowledged: on two nodes, and on one or two.
@@ -62,6 +87,7 @@ class Load {
   std::uint64_t failed_ = 0;
   bool wrong_ = false;
   Milliseconds slowest_{};
+  std::vector<GetTime> times_;
   Latest latest_;
   std::string first_failure_;
   std::thread thread_;  // the last member: it uses all others

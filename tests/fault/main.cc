@@ -21,8 +21,20 @@ namespace {
 
 // To add a case, add a row.
 constexpr std::array kCases = {
-    FaultCase{"node_kill", "node SIGKILL during gets and puts, two replicas: 0 failed gets",
+    FaultCase{"node_kill",
+              "node SIGKILL during gets and puts, two replicas: 0 failed, at most 50 ms more",
               NodeKill},
+    FaultCase{"node_freeze",
+              "node SIGSTOP: 0 failed gets, at most 250 ms more, and whole again after SIGCONT",
+              NodeFreeze},
+    FaultCase{"memory_limit", "a node near its control group's memory limit sheds, and lives",
+              MemoryLimit},
+    FaultCase{"slow_readers", "readers that take nothing: others' p99 is at most doubled",
+              SlowReaders},
+    FaultCase{"idle_connections", "10^4 idle connections: others' p99 is at most doubled",
+              IdleConnections},
+    FaultCase{"connection_storm", "connections without end: others' p99 is at most doubled",
+              ConnectionStorm},
     FaultCase{"all_nodes_dead", "every call ends by its deadline, as a miss", AllNodesDead},
     FaultCase{"freeze", "nodes or coordinator stand still: every call ends by its deadline",
               Freeze},

@@ -1,7 +1,7 @@
 // A real cluster of processes with a client, and documents whose right bytes are known: what every
 // fault case works on. Every call to the client is timed against its deadline.
 //
-// Thread-safety: Get(), Load() and Put() are safe; the rest is not, caller synchronises.
+// Thread-safety: Get(), Load(), Put() and IsRight() are safe; the rest is not, caller synchronises.
 #pragma once
 
 #include <chrono>
@@ -106,6 +106,10 @@ class Rig {
   [[nodiscard]] std::size_t ReplicasOf(std::uint64_t seed);
   [[nodiscard]] std::uint32_t TokensIn(std::uint64_t seed) const;
   [[nodiscard]] std::vector<client::TokenId> DocumentOf(std::uint64_t seed) const;
+  // Memory for one document and nothing more.
+  [[nodiscard]] test::EngineShape ShapeOf(std::uint64_t seed) const;
+  [[nodiscard]] bool IsRight(std::uint64_t seed, const test::TestEngine& engine,
+                             std::uint64_t tokens);
 
   [[nodiscard]] Result<std::unique_ptr<client::Client>> OpenClient(
       const client::ClientOptions& options) const;
@@ -126,9 +130,6 @@ class Rig {
 
  private:
   explicit Rig(RigOptions options);
-  [[nodiscard]] test::EngineShape ShapeOf(std::uint64_t seed) const;
-  [[nodiscard]] bool IsRight(std::uint64_t seed, const test::TestEngine& engine,
-                             std::uint64_t tokens);
 
   RigOptions options_;
   bool owns_cluster_ = true;
