@@ -1,5 +1,9 @@
 #include "codec/lean_blocks.h"
 
+#include <algorithm>
+
+#include "codec/kernels/encode_kernels.h"
+
 namespace kdn::codec {
 
 LeanSize ReadLeanSize(ByteReader& in, std::size_t symbols) {
@@ -14,19 +18,32 @@ LeanSize ReadLeanSize(ByteReader& in, std::size_t symbols) {
 void AppendLeanBlocks(const Kernels& kernels, const RansEncodeTable& table,
                       std::span<const std::uint8_t> symbols, AlignedVector<std::byte>& room,
                       std::vector<std::byte>& directory, AlignedVector<std::byte>& data) {
-  room.resize(kLeanHeadBytes + kBlockSymbolsMax);
+  constexpr std::size_t kRoom = kBlockSymbolsMax + 128;
+  static_assert(kRoom >= kLeanHeadBytes + kBlockSymbolsMax);
+  room.resize(2 * kRoom);
   const BlockCut cut(symbols.size());
-  for (std::size_t b = 0; b < cut.count(); ++b) {
-    LeanSize size;
-    const std::size_t used = kernels.lean_encode(table, symbols.data() + cut.Begin(b), cut.Size(b),
-                                                 room.data(), &size.tail);
-    size.bytes = static_cast<std::uint16_t>(used - kLeanHeadBytes);
-    ByteWriter out(directory);
-    out.Integer(size.bytes);
-    out.Integer(size.tail);
-    const std::byte* end = room.data() + kLeanHeadBytes + cut.Size(b);
-    data.insert(data.end(), end - used, end);
-    data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
+  for (std::size_t b = 0; b < cut.count(); b += 2) {
+    const std::size_t here = std::min<std::size_t>(2, cut.count() - b);
+    LeanPiece pieces[2];
+    for (std::size_t i = 0; i < here; ++i) {
+      pieces[i].symbols = symbols.data() + cut.Begin(b + i);
+      pieces[i].count = cut.Size(b + i);
+      pieces[i].out = room.data() + i * kRoom;
+    }
+    if (here == 2) {
+      kernels.encode->lean_encode_two(table, pieces);
+    } else {
+      LeanPiece& one = pieces[0];
+      one.bytes = kernels.lean_encode(table, one.symbols, one.count, one.out, &one.tail);
+    }
+    for (const LeanPiece& piece : std::span(pieces).first(here)) {
+      ByteWriter out(directory);
+      out.Integer(static_cast<std::uint16_t>(piece.bytes - kLeanHeadBytes));
+      out.Integer(piece.tail);
+      const std::byte* end = piece.out + kLeanHeadBytes + piece.count;
+      data.insert(data.end(), end - piece.bytes, end);
+      data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
+    }
   }
 }
 

@@ -187,6 +187,7 @@ void FillCompactTable(const RansModel& model, RansEncodeTable& table) {
             std::uint8_t{0});
   std::fill(std::begin(table.shift), std::end(table.shift), std::uint8_t{0});
   std::fill(std::begin(table.magic), std::end(table.magic), std::uint32_t{0});
+  std::fill(std::begin(table.lean_magic), std::end(table.lean_magic), std::uint32_t{0});
   std::uint32_t cumulative = 0;
   for (std::size_t i = 0; i < model.count; ++i) {
     const std::uint64_t frequency = model.frequency[i];
@@ -200,7 +201,11 @@ void FillCompactTable(const RansModel& model, RansEncodeTable& table) {
     table.compact_cumulative[at] = static_cast<std::uint8_t>(cumulative);
     table.shift[at] = static_cast<std::uint8_t>(shift);
     table.magic[at] = static_cast<std::uint32_t>(magic);
-    if (table.is_narrow) table.magic[at ^ (kRansSymbolsMax / 2)] = table.magic[at];
+    table.lean_magic[at] = ~std::uint32_t{0} / model.frequency[i];
+    if (table.is_narrow) {
+      table.magic[at ^ (kRansSymbolsMax / 2)] = table.magic[at];
+      table.lean_magic[at ^ (kRansSymbolsMax / 2)] = table.lean_magic[at];
+    }
     cumulative += model.frequency[i];
   }
 }

@@ -324,6 +324,7 @@ constinit const EncodeKernels kAvx512Encode{
     .count_symbols = avx512::CountSymbols,
     .spreads = {avx512::SpreadsBf16, SpreadsOneByOne<Fp16Words>, SpreadsOneByOne<Fp32Words>,
                 SpreadsOneByOne<Fp8E4M3Words>, SpreadsOneByOne<Fp8E5M2Words>},
+    .lean_encode_two = avx512::LeanEncodeTwo,
     .residual = {avx512::ResidualBf16, ResidualOneByOne<Fp16Words>, ResidualOneByOne<Fp32Words>,
                  ResidualOneByOne<Fp8E4M3Words>, ResidualOneByOne<Fp8E5M2Words>},
 };

@@ -15,6 +15,8 @@ std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* sym
 std::size_t LeanEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,
                            std::size_t count, std::byte* out, std::uint8_t* tail);
 
+void LeanEncodeTwo(const RansEncodeTable& table, LeanPiece* two);
+
 void Measure(const float* values, std::size_t tokens, std::size_t channels, float* mean,
              float* scale);
 void CountBins(const float* values, std::size_t tokens, std::size_t channels, const float* mean,

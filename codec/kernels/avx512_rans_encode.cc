@@ -8,6 +8,7 @@
 #include <immintrin.h>
 
 #include "codec/kernels/avx512_encode.h"
+#include "codec/kernels/encode_one_by_one.h"
 
 namespace kdn::codec::avx512 {
 namespace {
@@ -157,6 +158,47 @@ std::uint16_t* EncodeAny(const RansEncodeTable& table, const std::uint8_t* symbo
   return first;
 }
 
+// What coding before the tail looks up.
+struct LeanRegisters {
+  __m512i rest;  // 256 less the frequency
+  __m512i cumulative;
+  __m512i magic[4];
+};
+
+LeanRegisters LoadLean(const RansEncodeTable& table) {
+  return {
+      .rest = _mm512_sub_epi8(_mm512_setzero_si512(), Load(table.compact_frequency)),
+      .cumulative = Load(table.compact_cumulative),
+      .magic = {Load(table.lean_magic), Load(table.lean_magic + 16), Load(table.lean_magic + 32),
+                Load(table.lean_magic + 48)},
+  };
+}
+
+// Push() of states below 2^24 and bytes. A state is too large for a symbol just if its quotient has
+// more than 16 bits; that of the state that has given up a byte is the same without its lowest 8.
+template <bool kNarrow>
+[[gnu::always_inline]] inline __m512i PushLean(const LeanRegisters& table, __m512i x,
+                                               __m512i symbols, __mmask16& full) {
+  constexpr __mmask64 kLowest = 0x1111111111111111;
+  constexpr __mmask16 kEven = 0x5555;
+  const __m512i rest = _mm512_maskz_permutexvar_epi8(kLowest, symbols, table.rest);
+  const __m512i cumulative = _mm512_maskz_permutexvar_epi8(kLowest, symbols, table.cumulative);
+  __m512i magic = _mm512_permutex2var_epi32(table.magic[0], symbols, table.magic[1]);
+  if constexpr (!kNarrow) {
+    const __mmask16 above = _mm512_test_epi32_mask(symbols, _mm512_set1_epi32(32));
+    magic = _mm512_mask_mov_epi32(
+        magic, above, _mm512_permutex2var_epi32(table.magic[2], symbols, table.magic[3]));
+  }
+  const __m512i more = _mm512_add_epi32(x, _mm512_set1_epi32(1));
+  const __m512i even = _mm512_mul_epu32(more, magic);
+  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(more, 32), _mm512_srli_epi64(magic, 32));
+  __m512i quotient = _mm512_mask_shuffle_epi32(odd, kEven, even, _MM_PERM_DDBB);
+  full = _mm512_cmpge_epu32_mask(quotient, _mm512_set1_epi32(1 << 16));
+  quotient = _mm512_mask_srli_epi32(quotient, full, quotient, 8);
+  x = _mm512_mask_srli_epi32(x, full, x, 8);
+  return _mm512_add_epi32(_mm512_add_epi32(x, cumulative), _mm512_mullo_epi32(quotient, rest));
+}
+
 // States of all lanes.
 struct Lanes {
   __m512i low, high;
@@ -192,33 +234,61 @@ class LeanEncoder {
         count_(count),
         steps_((count + kRansLanes - 1) / kRansLanes - kLeanEndSteps) {}
 
-  std::size_t Encode(std::byte* out, std::uint8_t* tail) {
-    Lanes x = Begin();
-    std::byte* const end = out + kLeanHeadBytes + count_;
-    std::byte* first = end;
-    const LaneMask high = Not(Below(x, kLeanHigh));
-    const __mmask32 more = _mm512_kunpackw(high.high, high.low);
-    PutBytes(x, more, first);
-    x = Where(high, {_mm512_srli_epi32(x.low, 8), _mm512_srli_epi32(x.high, 8)}, x);
-    for (std::size_t step = steps_ - tail_; step-- > 0;) {
-      __mmask16 full_low = 0;
-      __mmask16 full_high = 0;
-      const Lanes old = x;
-      const std::uint8_t* at = symbols_ + step * kRansLanes;
-      x.low = Push<kNarrow, 8>(registers_, x.low, Widen(at), full_low);
-      x.high = Push<kNarrow, 8>(registers_, x.high, Widen(at + 16), full_high);
-      PutBytes(old, _mm512_kunpackw(full_high, full_low), first);
+  // Up to the first step before the tail.
+  void Start(std::byte* out) {
+    x_ = Begin();
+    end_ = out + kLeanHeadBytes + count_;
+    first_ = end_;
+    const LaneMask high = Not(Below(x_, kLeanHigh));
+    more_ = _mm512_kunpackw(high.high, high.low);
+    PutBytes(x_, more_, first_);
+    x_ = Where(high, {_mm512_srli_epi32(x_.low, 8), _mm512_srli_epi32(x_.high, 8)}, x_);
+    left_ = steps_ - tail_;
+  }
+  // Steps that are left.
+  [[nodiscard]] std::size_t left() const { return left_; }
+  // So many steps of kCount encoders in turn; they share a table.
+  template <std::size_t kCount>
+  static void Code(LeanEncoder* const* encoders, std::size_t steps) {
+    const LeanRegisters registers = LoadLean(encoders[0]->table_);
+    Lanes x[kCount];
+    std::byte* first[kCount];
+    const std::uint8_t* at[kCount];
+    for (std::size_t i = 0; i < kCount; ++i) {
+      x[i] = encoders[i]->x_;
+      first[i] = encoders[i]->first_;
+      at[i] = encoders[i]->symbols_ + encoders[i]->left_ * kRansLanes;
+      encoders[i]->left_ -= steps;
     }
-    first -= kLeanHeadBytes;
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm512_cvtepi32_epi16(x.low));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first + 32), _mm512_cvtepi32_epi16(x.high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(first + 64),
-                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x.low, 16)));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(first + 80),
-                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x.high, 16)));
-    __builtin_memcpy(first + 3 * kRansLanes, &more, sizeof(more));
+    for (; steps > 0; --steps) {
+#pragma GCC unroll 2
+      for (std::size_t i = 0; i < kCount; ++i) {
+        __mmask16 full_low = 0;
+        __mmask16 full_high = 0;
+        const Lanes old = x[i];
+        at[i] -= kRansLanes;
+        x[i].low = PushLean<kNarrow>(registers, x[i].low, Widen(at[i]), full_low);
+        x[i].high = PushLean<kNarrow>(registers, x[i].high, Widen(at[i] + 16), full_high);
+        PutBytes(old, _mm512_kunpackw(full_high, full_low), first[i]);
+      }
+    }
+    for (std::size_t i = 0; i < kCount; ++i) {
+      encoders[i]->x_ = x[i];
+      encoders[i]->first_ = first[i];
+    }
+  }
+  // Once no step is left.
+  std::size_t Finish(std::uint8_t* tail) {
+    first_ -= kLeanHeadBytes;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first_), _mm512_cvtepi32_epi16(x_.low));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first_ + 32), _mm512_cvtepi32_epi16(x_.high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(first_ + 64),
+                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x_.low, 16)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(first_ + 80),
+                     _mm512_cvtepi32_epi8(_mm512_srli_epi32(x_.high, 16)));
+    __builtin_memcpy(first_ + 3 * kRansLanes, &more_, sizeof(more_));
     *tail = static_cast<std::uint8_t>(tail_);
-    return static_cast<std::size_t>(end - first);
+    return static_cast<std::size_t>(end_ - first_);
   }
 
  private:
@@ -333,7 +403,36 @@ class LeanEncoder {
   std::size_t count_;
   std::size_t steps_;  // without those that the states end with
   std::size_t tail_ = 0;
+  Lanes x_;
+  __mmask32 more_ = 0;  // lanes with a byte more
+  std::byte* end_ = nullptr;
+  std::byte* first_ = nullptr;
+  std::size_t left_ = 0;
 };
+
+template <bool kNarrow>
+std::size_t EncodeOne(const RansEncodeTable& table, const std::uint8_t* symbols, std::size_t count,
+                      std::byte* out, std::uint8_t* tail) {
+  LeanEncoder<kNarrow> encoder(table, symbols, count);
+  encoder.Start(out);
+  LeanEncoder<kNarrow>* const one = &encoder;
+  LeanEncoder<kNarrow>::template Code<1>(&one, encoder.left());
+  return encoder.Finish(tail);
+}
+
+template <bool kNarrow>
+void EncodeTwo(const RansEncodeTable& table, LeanPiece* two) {
+  LeanEncoder<kNarrow> a(table, two[0].symbols, two[0].count);
+  LeanEncoder<kNarrow> b(table, two[1].symbols, two[1].count);
+  a.Start(two[0].out);
+  b.Start(two[1].out);
+  LeanEncoder<kNarrow>* const both[2] = {&a, &b};
+  LeanEncoder<kNarrow>::template Code<2>(both, a.left() < b.left() ? a.left() : b.left());
+  LeanEncoder<kNarrow>::template Code<1>(both, a.left());
+  LeanEncoder<kNarrow>::template Code<1>(both + 1, b.left());
+  two[0].bytes = a.Finish(&two[0].tail);
+  two[1].bytes = b.Finish(&two[1].tail);
+}
 
 }  // namespace
 
@@ -341,8 +440,15 @@ std::size_t LeanEncodeWide(const RansEncodeTable& table, const std::uint8_t* sym
                            std::size_t count, std::byte* out, std::uint8_t* tail) {
   if (count <= kLeanEndSteps * kRansLanes) return LeanEncode(table, symbols, count, out, tail);
   // Symbols below 64 lie close enough together, and states of 24 bits are divided by any frequency.
-  if (table.is_narrow) return LeanEncoder<true>(table, symbols, count).Encode(out, tail);
-  return LeanEncoder<false>(table, symbols, count).Encode(out, tail);
+  if (table.is_narrow) return EncodeOne<true>(table, symbols, count, out, tail);
+  return EncodeOne<false>(table, symbols, count, out, tail);
+}
+
+void LeanEncodeTwo(const RansEncodeTable& table, LeanPiece* two) {
+  constexpr std::size_t kAllEnd = kLeanEndSteps * kRansLanes;
+  if (two[0].count <= kAllEnd || two[1].count <= kAllEnd) return LeanEncodeOneByOne(table, two);
+  if (table.is_narrow) return EncodeTwo<true>(table, two);
+  EncodeTwo<false>(table, two);
 }
 
 std::size_t RansEncodeWide(const RansEncodeTable& table, const std::uint8_t* symbols,

@@ -63,6 +63,15 @@ struct ResidualOut {
   std::size_t escapes_bytes = 0;  // out
 };
 
+// One lean block, as Kernels::lean_encode has it.
+struct LeanPiece {
+  const std::uint8_t* symbols = nullptr;
+  std::size_t count = 0;
+  std::byte* out = nullptr;
+  std::size_t bytes = 0;  // out, and so is the next
+  std::uint8_t tail = 0;
+};
+
 struct EncodeKernels {
   // Row t: values + t · value_stride bytes, turns + t · rotary_dims (cosines, then sines of the
   // pairs; unread without pairs), out + t · channels.
@@ -96,6 +105,10 @@ struct EncodeKernels {
   // they are not. Differences that are not below 1e30 do not count.
   void (*spreads[kKernelDTypes])(const std::byte* predicted, const std::byte* actual,
                                  std::size_t tokens, std::size_t channels, std::int8_t* spreads);
+
+  // Codes two blocks that share a table, each as Kernels::lean_encode does: the steps of one fill
+  // the time that those of the other wait.
+  void (*lean_encode_two)(const RansEncodeTable& table, LeanPiece* two);
 
   // docs/codec.md, "Exact on top of fine".
   void (*residual[kKernelDTypes])(const std::byte* predicted, const std::byte* actual,

@@ -200,6 +200,12 @@ inline void PutBins(const ClassQuantiser& one, std::size_t t, std::size_t k, int
   }
 }
 
+[[maybe_unused]] void LeanEncodeOneByOne(const RansEncodeTable& table, LeanPiece* two) {
+  for (LeanPiece* piece = two; piece != two + 2; ++piece) {
+    piece->bytes = LeanEncode(table, piece->symbols, piece->count, piece->out, &piece->tail);
+  }
+}
+
 template <class W>
 std::int8_t SpreadOf(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
                      std::size_t channels, std::size_t channel) {

@@ -75,6 +75,9 @@ struct RansEncodeTable {
   alignas(64) std::uint8_t compact_cumulative[kRansSymbolsMax];
   alignas(64) std::uint8_t shift[kRansSymbolsMax];
   alignas(64) std::uint32_t magic[kRansSymbolsMax];
+  // Of lean blocks, by symbol, floor((2^32 - 1) / frequency): (x + 1) · this >> 32 is x / frequency
+  // for every x < 2^24. If is_narrow, lean_magic[i] is lean_magic[i ^ 32].
+  alignas(64) std::uint32_t lean_magic[kRansSymbolsMax];
   LeanEnds ends;  // of lean blocks
 };
 

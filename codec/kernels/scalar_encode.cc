@@ -13,6 +13,7 @@ constinit const EncodeKernels kScalarEncode{
     .count_symbols = CountSymbolsOneByOne,
     .spreads = {SpreadsOneByOne<Bf16Words>, SpreadsOneByOne<Fp16Words>, SpreadsOneByOne<Fp32Words>,
                 SpreadsOneByOne<Fp8E4M3Words>, SpreadsOneByOne<Fp8E5M2Words>},
+    .lean_encode_two = LeanEncodeOneByOne,
     .residual = {ResidualOneByOne<Bf16Words>, ResidualOneByOne<Fp16Words>,
                  ResidualOneByOne<Fp32Words>, ResidualOneByOne<Fp8E4M3Words>,
                  ResidualOneByOne<Fp8E5M2Words>},

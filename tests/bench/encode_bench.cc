@@ -274,11 +274,16 @@ class Stages {
     RansEncodeTable table;
     FillEncodeTable(ModelOf(histogram), table);
     constexpr std::size_t kBlock = 8192;
-    std::vector<std::byte> block(kLeanHeadBytes + kBlock);
-    std::uint8_t tail = 0;
+    AlignedVector<std::byte> room(2 * (kLeanHeadBytes + kBlock));
     Line("rANS", [&] {
-      for (std::size_t i = 0; i < kCount; i += kBlock) {
-        (void)kernels.lean_encode(table, symbols_.data() + i, kBlock, block.data(), &tail);
+      for (std::size_t i = 0; i < kCount; i += 2 * kBlock) {
+        LeanPiece two[2];
+        for (std::size_t k = 0; k < 2; ++k) {
+          two[k].symbols = symbols_.data() + i + k * kBlock;
+          two[k].count = kBlock;
+          two[k].out = room.data() + k * (kLeanHeadBytes + kBlock);
+        }
+        kernels.encode->lean_encode_two(table, two);
       }
     });
   }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/select.h"
 #include "codec/lean_blocks.h"
 #include "codec/rans_model.h"
@@ -121,6 +122,38 @@ class LeanBlocks : public testing::TestWithParam<const Kernels*> {
     return good;
   }
 };
+
+TEST_P(LeanBlocks, TwoAtOnceAreEachAsAlone) {
+  constexpr std::size_t kCounts[][2] = {{8192, 8192}, {8192, 8160}, {4096, 8192}, {1000, 200},
+                                        {129, 128},   {31, 8192},   {8192, 129},  {5, 7}};
+  for (const Source& source : kSources) {
+    const RansModel model = ModelFor(source);
+    RansEncodeTable encode;
+    FillEncodeTable(model, encode);
+    for (const auto& counts : kCounts) {
+      Symbols symbols[2];
+      std::vector<std::byte> rooms[2];
+      LeanPiece pieces[2];
+      for (std::size_t i = 0; i < 2; ++i) {
+        symbols[i] = Draw(model, counts[i], counts[0] + i);
+        rooms[i].assign(kLeanHeadBytes + counts[i] + 16, std::byte{0xA5});
+        pieces[i].symbols = symbols[i].data();
+        pieces[i].count = counts[i];
+        pieces[i].out = rooms[i].data();
+      }
+      kernels().encode->lean_encode_two(encode, pieces);
+      for (std::size_t i = 0; i < 2; ++i) {
+        const Coded alone = EncodeWith(kScalarKernels, model, symbols[i]);
+        ASSERT_EQ(pieces[i].tail, alone.tail) << counts[0] << ", " << counts[1];
+        const auto end = rooms[i].end() - 16;
+        ASSERT_EQ(std::count(end, rooms[i].end(), std::byte{0xA5}), 16);
+        ASSERT_EQ(std::vector<std::byte>(end - static_cast<std::ptrdiff_t>(pieces[i].bytes), end),
+                  alone.bytes)
+            << counts[0] << ", " << counts[1];
+      }
+    }
+  }
+}
 
 TEST_P(LeanBlocks, ComeBackAndEqualTheScalarEncoders) {
   for (const Source& source : kSources) {

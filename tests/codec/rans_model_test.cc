@@ -147,6 +147,27 @@ TEST(RansEncodeTable, CompactTablesDivideExactly) {
   EXPECT_GT(compact, 180U);
 }
 
+TEST(RansEncodeTable, LeanTablesDivideAnyStateOf24BitsExactly) {
+  for (std::uint32_t f = 1; f < 256; ++f) {
+    RansModel model;
+    model.count = 2;
+    model.symbol = {31, 32};
+    model.frequency = {static_cast<std::uint8_t>(f), static_cast<std::uint8_t>(256 - f)};
+    RansEncodeTable table;
+    FillEncodeTable(model, table);
+    const std::uint64_t magic = table.lean_magic[31];
+    ASSERT_EQ(table.lean_magic[31 ^ 32], magic);
+    // A quotient that is too small shows at multiples, one too large just before; the larger the
+    // state, the sooner.
+    const std::uint64_t last = (1U << 24) - 1;
+    for (std::uint64_t back = 0; back < 3000; ++back) {
+      for (const std::uint64_t x : {last - back, back, (last / f - back % (last / f)) * f}) {
+        ASSERT_EQ((x + 1) * magic >> 32, x / f) << f << ", " << x;
+      }
+    }
+  }
+}
+
 TEST(RansEncodeTable, SymbolsFarApartAreNotCompact) {
   RansModel model;
   model.count = 2;
