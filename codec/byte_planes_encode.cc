@@ -23,13 +23,30 @@ struct PlanePlan {
   RansModel model;      // that table
 };
 
-// True if `symbols` have too many different symbols already at the front: mantissas, which are half
-// of all symbols, need not be counted to the end.
-bool IsNoise(std::span<const std::uint8_t> symbols) {
+// Whether rANS saves nothing of symbols that a part of says enough of: mantissas, which are half of
+// all symbols, and bytes that were compressed before need not be counted to the end. True if there
+// are too many different ones already at the front, or if of a long run samples from all over it
+// would cost as much as they do raw.
+bool IsNoise(std::span<const std::uint8_t> symbols, unsigned raw_bits) {
   constexpr std::size_t kFront = 1024;
+  constexpr std::size_t kSamples = 32;
+  constexpr std::size_t kSampleSymbols = 256;
+  constexpr std::size_t kLongRun = 4 * kSamples * kSampleSymbols;
   Histogram histogram{};
   CountSymbols(symbols.first(std::min(symbols.size(), kFront)), histogram);
-  return DistinctSymbols(histogram) > kRansSymbolsMax;
+  if (DistinctSymbols(histogram) > kRansSymbolsMax) return true;
+  if (symbols.size() < kLongRun) return false;
+  histogram = {};
+  const std::size_t step = (symbols.size() - kSampleSymbols) / (kSamples - 1);
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    CountSymbols(symbols.subspan(i * step, kSampleSymbols), histogram);
+  }
+  const std::size_t distinct = DistinctSymbols(histogram);
+  if (distinct == 1) return false;
+  if (distinct > kRansSymbolsMax) return true;
+  // What blocks cost is left out: it decides where so little is at stake that counting may, too.
+  constexpr std::uint64_t kCounted = kSamples * kSampleSymbols;
+  return CostBits(histogram, ModelOf(histogram)) * 200 >= kCounted * raw_bits * 199;
 }
 
 // Writes a tile front to back and refuses what does not fit.
@@ -79,6 +96,7 @@ class PlaneEncoder {
 
   std::size_t Encode(const PlanePointers& planes, MutableBytes out) {
     for (std::size_t p = 0; p < layouts_.size(); ++p) PlanRuns(p, planes[p]);
+    if (AllRawBytes() > out.size()) return 0;
     TileWriter writer(out);
     for (std::size_t p = 0; p < layouts_.size(); ++p) WriteDirectory(p, writer);
     writer.PadTo(kRunAlignment);
@@ -93,6 +111,16 @@ class PlaneEncoder {
   }
 
  private:
+  // What the runs take if nothing is gained by any of them; else 0.
+  [[nodiscard]] std::size_t AllRawBytes() const {
+    if (std::ranges::any_of(runs_, [](const RunPlan& run) { return run.mode != RunMode::kRaw; })) {
+      return 0;
+    }
+    std::size_t bytes = 0;
+    for (const PlaneLayout& layout : layouts_) bytes += RawRunBytes(symbols_, layout.raw_bits);
+    return bytes * strips_;
+  }
+
   RunPlan& Run(std::size_t plane, std::size_t strip) { return runs_[plane * strips_ + strip]; }
 
   // Bytes of all blocks of a run whose symbols take `bits`.
@@ -111,7 +139,7 @@ class PlaneEncoder {
     bool sharable = true;
     for (std::size_t s = 0; s < strips_; ++s) {
       const std::span<const std::uint8_t> run_symbols(symbols + s * symbols_, symbols_);
-      if (IsNoise(run_symbols)) {  // raw, as a new plan is
+      if (IsNoise(run_symbols, layouts_[plane].raw_bits)) {  // raw, as a new plan is
         own_bytes += raw_bytes;
         sharable = false;
         continue;

@@ -35,6 +35,7 @@ struct CodecScratch {
   AlignedVector<std::byte> values;
   AlignedVector<std::byte> predicted;
   std::array<std::vector<std::byte>, kLevelCount> levels;
+  std::vector<std::byte> object;  // of several levels, before it goes to where it stays
   // Rows of RotaryAngles for the object that is being encoded, of so many dims; 0: none yet.
   Turns object_turns;
 };

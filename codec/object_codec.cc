@@ -1,6 +1,7 @@
 #include "codec/object_codec.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -180,6 +181,15 @@ Status CheckHolds(const EncodePlan& plan, const Memory& memory) {
   return Status();
 }
 
+Status CheckEncode(const ModelSpec& spec, const EncodePlan& plan, const ObjectHeader& header,
+                   const Memory& memory) {
+  if (header.token_count != memory.place.token_count) {
+    return Status(Code::kInvalidArgument, "the place has not as many tokens as the header says");
+  }
+  KDN_RETURN_IF_ERROR(CheckMemory(spec, memory));
+  return CheckHolds(plan, memory);
+}
+
 // Writes header and index in front of the tiles. `front` has just their size.
 void WriteFront(ObjectHeader header, const SegmentIndex& index, MutableBytes front) {
   header.flags |= kFlagExactAlone;
@@ -192,13 +202,10 @@ void WriteFront(ObjectHeader header, const SegmentIndex& index, MutableBytes fro
   std::copy(index_bytes.begin(), index_bytes.end(), front.begin() + kObjectHeaderBytes);
 }
 
-// Nothing fails from here on. Tiles go where they stay; what they need in front is known.
-void EncodeAlone(const Kernels& kernels, const ObjectHeader& header, const Memory& memory,
-                 const EncodePlan& plan, std::vector<std::byte>& object,
-                 std::vector<std::byte>& scratch) {
-  const std::size_t begin = object.size();
-  object.resize(begin + plan.bytes_max);
-  const MutableBytes out = std::span(object).subspan(begin);
+// Nothing fails from here on. Tiles go where they stay; what they need in front is known. Returns
+// the object's size; `out` has plan.bytes_max.
+std::size_t EncodeAlone(const Kernels& kernels, const ObjectHeader& header, const Memory& memory,
+                        const EncodePlan& plan, MutableBytes out, std::vector<std::byte>& scratch) {
   SegmentIndex index{.level = Level::kExact, .tiles = {}};
   index.tiles.reserve(plan.tiles.size());
   const ObjectTag tag = TagOf(header);
@@ -213,7 +220,7 @@ void EncodeAlone(const Kernels& kernels, const ObjectHeader& header, const Memor
     index.tiles.push_back(entry);
   }
   WriteFront(header, index, out.first(plan.front_bytes));
-  object.resize(begin + end);
+  return end;
 }
 
 // Header, then a segment of each level. The tiles of all levels of one place are made together.
@@ -388,13 +395,13 @@ Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTa
   const Memory memory{kv, blocks, place};
   const Result<EncodePlan> plan = PlanEncode(spec_, header);
   if (!plan) return plan.error();
-  if (header.token_count != place.token_count) {
-    return Status(Code::kInvalidArgument, "the place has not as many tokens as the header says");
-  }
-  KDN_RETURN_IF_ERROR(CheckMemory(spec_, memory));
-  KDN_RETURN_IF_ERROR(CheckHolds(*plan, memory));
+  KDN_RETURN_IF_ERROR(CheckEncode(spec_, *plan, header, memory));
   if (header.levels_encoded == LevelSet(Level::kExact)) {
-    EncodeAlone(*kernels_, header, memory, *plan, object, scratch.bytes);
+    const std::size_t begin = object.size();
+    object.resize(begin + plan->bytes_max);
+    const MutableBytes out = std::span(object).subspan(begin);
+    const std::size_t size = EncodeAlone(*kernels_, header, memory, *plan, out, scratch.bytes);
+    object.resize(begin + size);
     return Status();
   }
   for (const PlannedTile& tile : plan->tiles) {
@@ -407,6 +414,28 @@ Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTa
   KDN_RETURN_IF_ERROR(CheckMoved(header, angles, 0));
   EncodeLevels({*kernels_, spec_, angles, profile}, header, memory, *plan, object, scratch);
   return Status();
+}
+
+Result<std::size_t> ObjectCodec::EncodeInto(MutableBytes out, ObjectHeader header,
+                                            const PagedKv& kv, const BlockTables& blocks,
+                                            const ChunkPlace& place, const Profile* profile,
+                                            CodecScratch& scratch) const {
+  if (header.levels_encoded != LevelSet(Level::kExact)) {
+    // Segments follow each other, but the tiles of all levels of a place are made together.
+    scratch.object.clear();
+    Status status = Encode(header, kv, blocks, place, profile, scratch.object, scratch);
+    if (!status.ok()) return std::unexpected(std::move(status));
+    if (scratch.object.size() > out.size()) return Error(Code::kInternal);
+    std::memcpy(out.data(), scratch.object.data(), scratch.object.size());
+    return scratch.object.size();
+  }
+  const Memory memory{kv, blocks, place};
+  KDN_ASSIGN_OR_RETURN(const EncodePlan plan, PlanEncode(spec_, header));
+  if (Status status = CheckEncode(spec_, plan, header, memory); !status.ok()) {
+    return std::unexpected(std::move(status));
+  }
+  if (out.size() < plan.bytes_max) return Error(Code::kInternal);
+  return EncodeAlone(*kernels_, header, memory, plan, out, scratch.bytes);
 }
 
 Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,

@@ -64,6 +64,11 @@ class ObjectCodec {
   Status Encode(ObjectHeader header, const PagedKv& kv, const BlockTables& blocks,
                 const ChunkPlace& place, const Profile* profile, std::vector<std::byte>& object,
                 CodecScratch& scratch) const;
+  // The same at the front of `out`, which has room for EncodedBytesMax(header) bytes; returns the
+  // object's size. Exact alone is made where it stays.
+  Result<std::size_t> EncodeInto(MutableBytes out, ObjectHeader header, const PagedKv& kv,
+                                 const BlockTables& blocks, const ChunkPlace& place,
+                                 const Profile* profile, CodecScratch& scratch) const;
 
   // Decodes one (layer group, head group, plane) from its tiles, coarsest level first, and writes
   // the heads and layers that `kv` holds; holding none is no error. `header` is the object's own.

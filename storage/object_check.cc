@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "proto/object/checksum.h"
+#include "proto/object/checksum_stream.h"
 
 namespace kdn::storage {
 namespace {
@@ -20,12 +21,17 @@ std::size_t FrontBytes(const ObjectHeader& header, Level level) {
 
 Status CheckTiles(const ObjectHeader& header, const SegmentIndex& index, const Block& block,
                   std::size_t offset) {
-  std::vector<std::byte> scratch;
+  std::vector<ConstBytes> runs;
+  ChecksumStream sum;
   const std::size_t tiles = offset + index.IndexBytes();
   const ObjectTag tag = TagOf(header);
   for (std::size_t i = 0; i < index.tiles.size(); ++i) {
     const TileEntry& entry = index.tiles[i];
-    if (!VerifyTile(tag, entry, block.Gather(tiles + entry.offset, entry.size_bytes, scratch))) {
+    runs.clear();
+    block.Append(tiles + entry.offset, entry.size_bytes, runs);
+    sum.Reset();
+    for (const ConstBytes run : runs) sum.Add(run);
+    if (!VerifyTileSum(tag, entry, sum.Sum())) {
       return Status(Code::kDataLoss, std::string(LevelName(index.level)) + ": checksum of tile " +
                                          std::to_string(i));
     }

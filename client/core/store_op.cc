@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "client/core/profiles.h"
@@ -134,26 +133,23 @@ void StoreOp::Pump() {
 }
 
 void StoreOp::Encode(std::size_t index, codec::CodecScratch& scratch) {
-  Status status(Code::kCancelled);
-  std::vector<std::byte> encoded;
+  Result<std::size_t> size = Error(Code::kCancelled);
   bool last = false;
   // Object and its staging run are this worker's until OnEncoded(): the loop does not touch them.
   Object& object = objects_[index];
   if (gate_.Enter()) {
-    encoded.reserve(object.staging.size());
     const Profiles::LoadedRef profile =
         TakesProfile() ? context_->profiles->Current(model_) : nullptr;
     if (profile) object.header.profile = profile->id;
     const codec::ChunkPlace place{object.header.first_position, object.header.token_count};
-    status = model_.codec().Encode(object.header, kv_->kv(), kv_->blocks(), place,
-                                   profile ? &profile->profile : nullptr, encoded, scratch);
+    size = model_.codec().EncodeInto(object.staging, object.header, kv_->kv(), kv_->blocks(), place,
+                                     profile ? &profile->profile : nullptr, scratch);
     last = gate_.Leave();
   }
-  if (status.ok() && encoded.size() > object.staging.size()) status = Status(Code::kInternal);
-  if (status.ok()) std::memcpy(object.staging.data(), encoded.data(), encoded.size());
-  context_->loop->Post([self = shared_from_this(), index, status, last, size = encoded.size()] {
+  const Status status = size ? Status() : size.error();
+  context_->loop->Post([self = shared_from_this(), index, status, last, bytes = size.value_or(0)] {
     if (last) self->Finish();
-    self->OnEncoded(index, status, size);
+    self->OnEncoded(index, status, bytes);
   });
 }
 

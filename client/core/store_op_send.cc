@@ -11,8 +11,10 @@
 namespace kdn::client {
 namespace {
 
-// Small enough that a replica forwards one piece while the next arrives.
+// What pieces are about as large as: small enough that a replica forwards one while the next
+// arrives.
 constexpr std::size_t kPieceBytes = 1 * limits::kMiB;
+constexpr std::size_t kPieceAlignment = 4 * limits::kKiB;
 // A commit is answered once the nodes' disks have its bytes: slow ones still do this, several nodes
 // to a disk.
 constexpr std::size_t kCommitBytesPerMs = 16'000;
@@ -73,12 +75,14 @@ void StoreOp::Send(std::size_t index) {
   object.asked = true;
   object.costs_retry = false;
   object.sent_at = context_->loop->Now();
-  const std::size_t count = (object.size_bytes + kPieceBytes - 1) / kPieceBytes;
-  object.pieces_out = count;
+  // All alike: a header's worth beyond the size would be a piece that costs as much as any other.
+  const std::size_t wanted =
+      std::max<std::size_t>(1, (object.size_bytes + kPieceBytes / 2) / kPieceBytes);
+  const std::size_t piece = (object.size_bytes / wanted / kPieceAlignment + 1) * kPieceAlignment;
+  object.pieces_out = (object.size_bytes + piece - 1) / piece;
   object.pieces.clear();
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t offset = i * kPieceBytes;
-    SendPiece(index, offset, std::min(kPieceBytes, object.size_bytes - offset));
+  for (std::size_t offset = 0; offset < object.size_bytes; offset += piece) {
+    SendPiece(index, offset, std::min(piece, object.size_bytes - offset));
   }
   WatchSilence(object.sent_at + SilenceMax());
 }

@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "proto/object/checksum.h"
+#include "proto/object/checksum_stream.h"
 
 namespace kdn {
 namespace {
@@ -35,9 +36,8 @@ TileHead EncodeTileHead(const TileCoordinates& at, TileScheme scheme, std::uint3
   return head;
 }
 
-// Two steps, so that the bulk is hashed in one shot.
-Checksum BoundChecksum(const ObjectTag& tag, ConstBytes head, ConstBytes bulk) {
-  const Checksum inner = ChecksumOf(bulk);
+// Two steps, so that the bulk is hashed in one shot, or as it comes.
+Checksum BoundChecksum(const ObjectTag& tag, ConstBytes head, const Checksum& inner) {
   std::array<std::byte, ObjectTag::kSize + kTileHeadBytes + Checksum::kSize> block;
   auto end = std::copy(tag.bytes.begin(), tag.bytes.end(), block.begin());
   end = std::copy(head.begin(), head.end(), end);
@@ -46,7 +46,7 @@ Checksum BoundChecksum(const ObjectTag& tag, ConstBytes head, ConstBytes bulk) {
 }
 
 Checksum IndexChecksum(const ObjectTag& tag, ConstBytes head_and_entries) {
-  return BoundChecksum(tag, {}, head_and_entries);
+  return BoundChecksum(tag, {}, ChecksumOf(head_and_entries));
 }
 
 // Layer-group-major, then by head group, then by plane; groups are equal or disjoint.
@@ -96,12 +96,17 @@ ObjectTag TagOf(const ObjectHeader& header) {
 Checksum TileChecksum(const ObjectTag& tag, const TileCoordinates& at, TileScheme scheme,
                       ConstBytes bytes) {
   const auto size_bytes = static_cast<std::uint32_t>(bytes.size());
-  return BoundChecksum(tag, EncodeTileHead(at, scheme, size_bytes), bytes);
+  return BoundChecksum(tag, EncodeTileHead(at, scheme, size_bytes), ChecksumOf(bytes));
 }
 
 bool VerifyTile(const ObjectTag& tag, const TileEntry& entry, ConstBytes bytes) {
   return bytes.size() == entry.size_bytes &&
          TileChecksum(tag, entry.at, entry.scheme, bytes) == entry.checksum;
+}
+
+bool VerifyTileSum(const ObjectTag& tag, const TileEntry& entry, const Checksum& bytes) {
+  return BoundChecksum(tag, EncodeTileHead(entry.at, entry.scheme, entry.size_bytes), bytes) ==
+         entry.checksum;
 }
 
 void EncodeTileEntry(const TileEntry& entry, ByteWriter& out) {

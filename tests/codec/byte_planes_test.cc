@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/random.h"
 #include "codec/kernels/select.h"
 #include "tests/codec/tile.h"
 #include "tests/codec/values.h"
@@ -102,6 +103,22 @@ TEST(BytePlanes, AConstantTileIsTiny) {
     const TileShape shape = Shape(dtype, 2, 256, 64);
     const Bytes tile = EncodeValues(Best(), shape, Values(shape, Pattern::kConstant), kNoBound);
     EXPECT_LE(tile.size(), 32U) << DTypeName(dtype);
+  }
+}
+
+// Of a long run samples decide whether it is worth counting: they are from all over it.
+TEST(BytePlanes, OfLongRunsNoiseIsLeftAndWhatStandsAmongItIsFound) {
+  const TileShape shape = Shape(DType::kFp8E4M3, 1, 1024, 128);
+  Bytes values(shape.raw_bytes());
+  SeededRandom(7).Fill(values);
+  EXPECT_TRUE(EncodeValues(Best(), shape, values, shape.raw_bytes() - 1).empty());
+  const std::size_t part = values.size() / 8;
+  for (std::size_t begin = 0; begin + part <= values.size(); begin += part / 2) {
+    Bytes mixed = values;
+    std::fill_n(mixed.begin() + static_cast<std::ptrdiff_t>(begin), part, std::byte{0});
+    const Bytes tile = EncodeValues(Best(), shape, mixed, shape.raw_bytes() - 1);
+    ASSERT_FALSE(tile.empty()) << begin;
+    EXPECT_EQ(DecodeValues(Best(), shape, tile), mixed);
   }
 }
 

@@ -121,6 +121,11 @@ class World {
     EXPECT_TRUE(status.ok()) << status.ToString();
     EXPECT_LE(object.size(), codec.EncodedBytesMax(of_part));
     EXPECT_TRUE(VerifyObject(object).has_value());
+    // Made where it stays it is the same.
+    std::vector<std::byte> out(codec.EncodedBytesMax(of_part), std::byte{0xEE});
+    const auto size =
+        codec.EncodeInto(out, of_part, memory.kv(), tables.tables(), place, nullptr, scratch);
+    EXPECT_TRUE(size && std::ranges::equal(ConstBytes(out).first(*size), object));
     return object;
   }
   std::vector<std::byte> Encode(const MemoryShape& shape) {

@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
+
+#include "proto/object/checksum_stream.h"
 
 namespace kdn {
 namespace {
@@ -16,6 +19,24 @@ TEST(PortableXxh3, GivesWhatTheLibraryGives) {
   for (std::size_t size = 0; size <= bytes.size(); size += size < 2'200 ? 1 : 997) {
     const ConstBytes some = ConstBytes(bytes).first(size);
     ASSERT_EQ(PortableXxh3(some), ChecksumOf(some)) << size << " bytes";
+  }
+}
+
+// Runs of every length, and none at all between them.
+TEST(ChecksumStream, GivesTheChecksumOfAllThatWasAdded) {
+  std::vector<std::byte> bytes(70'000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * i / 7 + i);
+  ChecksumStream sum;
+  EXPECT_EQ(sum.Sum(), ChecksumOf({}));
+  for (const std::size_t step : {1U, 63U, 64U, 65U, 255U, 257U, 1023U, 4096U, 65'537U}) {
+    sum.Reset();
+    for (std::size_t at = 0; at < bytes.size(); at += step) {
+      sum.Add(ConstBytes(bytes).subspan(at, std::min(step, bytes.size() - at)));
+      sum.Add({});
+    }
+    ASSERT_EQ(sum.Sum(), ChecksumOf(bytes)) << "in steps of " << step;
+    sum.Add(ConstBytes(bytes).first(1));
+    EXPECT_NE(sum.Sum(), ChecksumOf(bytes));
   }
 }
 
