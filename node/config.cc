@@ -44,6 +44,19 @@ std::vector<std::string> PolicyNames() {
   return names;
 }
 
+void AddSharedMemory(ConfigTable& table, NodeConfig& config) {
+  table.Boolean("shared_memory", &config.shared_memory,
+                "moves bulk of clients on this host through memory that they share, not sockets; "
+                "never where connection_mbit_max bounds it");
+  table.Integer("shared_memory_mib_max", &config.shared_memory_mib_max, 1, 16 << 20,
+                "MiB of clients' memory that are mapped at most");
+  table.Integer("shared_memory_client_mib_max", &config.shared_memory_client_mib_max, 1, 16 << 20,
+                "the same of one client process; beyond, its bulk goes through sockets");
+  table.Text("shared_memory_users", &config.shared_memory_users,
+             "whose processes may share memory: same (the node's user, and root), any, or also "
+             "these user ids, with commas between");
+}
+
 }  // namespace
 
 transport::SharedMemoryOptions NodeConfig::SharedMemoryOf(const HostId& host) const {
@@ -92,20 +105,13 @@ ConfigTable TableOf(NodeConfig& config) {
                 "how fast what is stored is verified again in the background, 0: not at all");
   table.Choice("policy", &config.policy, PolicyNames(), "how objects are ranked for eviction");
   table.Choice("transport", &config.transport, transport::DomainKinds(), "how data moves");
+  table.Text("congestion_control", &config.congestion_control,
+             "of the TCP connections that it sends on; empty: the system's");
   table.Integer("connection_mbit_max", &config.connection_mbit_max, 0, 1'000'000,
                 "Mbit/s that one TCP connection sends at most, paced evenly; 0: any");
   table.Integer("spin_us", &config.spin_us, 0, 1'000'000,
                 "how long a shard looks for work before it sleeps; for machines with spare cores");
-  table.Boolean("shared_memory", &config.shared_memory,
-                "moves bulk of clients on this host through memory that they share, not sockets; "
-                "never where connection_mbit_max bounds it");
-  table.Integer("shared_memory_mib_max", &config.shared_memory_mib_max, 1, 16 << 20,
-                "MiB of clients' memory that are mapped at most");
-  table.Integer("shared_memory_client_mib_max", &config.shared_memory_client_mib_max, 1, 16 << 20,
-                "the same of one client process; beyond, its bulk goes through sockets");
-  table.Text("shared_memory_users", &config.shared_memory_users,
-             "whose processes may share memory: same (the node's user, and root), any, or also "
-             "these user ids, with commas between");
+  AddSharedMemory(table, config);
   table.Integer("forward_timeout_ms", &config.forward_timeout_ms, 10, 60000,
                 "how long the next replica may take for a piece");
   table.Integer("connections_max", &config.connections_max, 16, 1 << 20,

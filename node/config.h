@@ -37,6 +37,7 @@ struct NodeConfig {
   std::string policy = "leaf_lru";
 
   std::string transport = "tcp";
+  std::string congestion_control;
   std::int64_t connection_mbit_max = 0;
   std::int64_t spin_us = 0;
   bool shared_memory = true;

@@ -88,6 +88,7 @@ Status Node::OpenShards() {
         .kind = config_.transport,
         .connections_max = static_cast<std::uint32_t>(config_.connections_max),
         .insecure = config_.insecure,
+        .congestion_control = config_.congestion_control,
         .connection_rate_max = config_.ConnectionBytesMax(),
         .shared_memory = config_.SharedMemoryOf(host_)};
     auto domain =

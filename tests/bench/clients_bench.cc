@@ -76,7 +76,7 @@ int Run(const Settings& settings) {
   Bars bars(settings.bars);
   std::array<Cost, kClients.size()> costs;
   {
-    const StoredObjects objects({kObjectBytes, kObjects, settings.shards});
+    const StoredObjects objects({kObjectBytes, kObjects, settings.shards, settings.congestion});
     ObjectReader::Options options;
     options.depth = settings.depth;
     options.transport.connections = 1;

@@ -100,8 +100,8 @@ class GetBench {
  public:
   explicit GetBench(const Settings& settings)
       : settings_(settings),
-        large_({kLargeBytes, kStoredBytes / kLargeBytes, settings.shards}),
-        small_({kSmallBytes, kStoredBytes / kSmallBytes, settings.shards}),
+        large_({kLargeBytes, kStoredBytes / kLargeBytes, settings.shards, settings.congestion}),
+        small_({kSmallBytes, kStoredBytes / kSmallBytes, settings.shards, settings.congestion}),
         large_readers_(large_, settings, settings.depth),
         small_readers_(small_, settings, settings.small_depth),
         one_owner_(large_, OneOwnerOptions(settings)),

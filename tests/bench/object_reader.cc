@@ -43,7 +43,8 @@ StoredObjects::StoredObjects(const Shape& shape) : shape_(shape) {
   options.replicas = 1;
   options.dram_mib = 512;
   options.write_mode = "dram_only";
-  options.node_settings = {"node.shards=" + std::to_string(shape.shards)};
+  options.node_settings = {"node.shards=" + std::to_string(shape.shards),
+                           "node.congestion_control=" + shape.congestion};
   auto cluster = admin::LocalCluster::Start(options);
   if (!cluster) Die(cluster.error().ToString());
   cluster_ = std::make_unique<admin::LocalCluster>(*std::move(cluster));

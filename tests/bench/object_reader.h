@@ -35,6 +35,7 @@ class StoredObjects {
     std::size_t object_bytes = 1 << 20;  // a multiple of 256
     std::size_t count = 128;
     std::uint32_t shards = 1;  // of the node
+    std::string congestion{};  // that it sends under; empty: the system's
   };
 
   explicit StoredObjects(const Shape& shape);

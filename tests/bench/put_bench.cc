@@ -43,7 +43,8 @@ class PutBench {
     options.replicas = 2;
     options.dram_mib = static_cast<std::uint32_t>(2 * kObjects * (settings.rounds + 2));
     options.write_mode = "dram_only";
-    options.node_settings = {"node.shards=" + std::to_string(settings.shards)};
+    options.node_settings = {"node.shards=" + std::to_string(settings.shards),
+                             "node.congestion_control=" + settings.congestion};
     auto cluster = admin::LocalCluster::Start(options);
     if (!cluster) Die(cluster.error().ToString());
     cluster_ = std::make_unique<admin::LocalCluster>(*std::move(cluster));

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "tests/support/manual_clock.h"
@@ -371,6 +372,37 @@ TEST(Tcp, BothSidesOfAConnectionArePacedIfSaidSo) {
       }
     }
   }
+}
+
+std::string CongestionControlOf(int fd) {
+  std::array<char, 16> name{};
+  socklen_t size = name.size();
+  EXPECT_EQ(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size), 0);
+  return name.data();
+}
+
+TEST(Tcp, BothSidesSendUnderTheCongestionControlThatWasChosen) {
+  World world("tcp", {.connections = 1, .congestion_control = "reno"});
+  TestAuthenticator authenticator;
+  TestService service;
+  ServerThread server(world.server_domain(), service, authenticator);
+  const Client client(*world.Connect(server.endpoint(), ClientIdentity()));
+  const std::vector<int> ours = SocketsTo(server.endpoint());
+  ASSERT_EQ(ours.size(), 1U);
+  const std::vector<int> theirs = SocketsTo(tcp::LocalAddress(ours[0]).ToString());
+  ASSERT_EQ(theirs.size(), 1U);
+  EXPECT_EQ(CongestionControlOf(ours[0]), "reno");
+  EXPECT_EQ(CongestionControlOf(theirs[0]), "reno");
+}
+
+TEST(Tcp, AServerUnderACongestionControlThatIsNotThereDoesNotListen) {
+  World world("tcp", {.congestion_control = "nagging"});
+  TestAuthenticator authenticator;
+  TestService service;
+  const auto server =
+      world.server_domain().Listen("127.0.0.1:0", ClusterId{}, PeerId{}, service, authenticator);
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code(), Code::kInvalidArgument);
 }
 
 TEST(Tcp, NobodyThereIsUnavailable) {

@@ -115,8 +115,11 @@ Status Tune(int fd, const SocketOptions& options) {
   if (options.rate_max > 0 && !SetOption(fd, SOL_SOCKET, SO_MAX_PACING_RATE, options.rate_max)) {
     return Status(Code::kUnavailable, "a connection's rate cannot be bounded: " + ErrnoText());
   }
-  if (options.congestion_control.empty()) return Status();
-  const std::string& name = options.congestion_control;
+  return SetCongestionControl(fd, options.congestion_control);
+}
+
+Status SetCongestionControl(int fd, const std::string& name) {
+  if (name.empty()) return Status();
   if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
                  static_cast<socklen_t>(name.size())) != 0) {
     return Status(Code::kInvalidArgument, "congestion control '" + name + "': " + ErrnoText());

@@ -46,6 +46,9 @@ struct SocketOptions {
 [[nodiscard]] Address RemoteAddress(int fd);
 // No delay for small messages, large buffers, dead peers noticed.
 [[nodiscard]] Status Tune(int fd, const SocketOptions& options);
+// kInvalidArgument if the system has none of this name for us; an empty one leaves it to the
+// system.
+[[nodiscard]] Status SetCongestionControl(int fd, const std::string& name);
 
 // Waits until `fd` can be read (POLLIN) or written (POLLOUT). False at the deadline.
 [[nodiscard]] bool WaitFor(int fd, short events, const Clock& clock, TimePoint deadline);

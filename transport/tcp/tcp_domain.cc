@@ -221,6 +221,9 @@ Result<std::unique_ptr<Server>> TcpDomain::Listen(std::string_view endpoint,
   ServerSetup setup;
   setup.policy = {cluster, self, &authenticator, FeaturesOf(options_), options_.shared_memory.host};
   setup.socket_options = {options_.congestion_control, options_.connection_rate_max};
+  // What the system does not have is said now, not to every connection.
+  Status known = SetCongestionControl(listener.get(), options_.congestion_control);
+  if (!known.ok()) return std::unexpected(std::move(known));
   setup.connections_max = options_.connections_max;
   setup.service = &service;
   setup.clock = &clock_;
