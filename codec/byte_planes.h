@@ -23,6 +23,15 @@ using ConstPlanePointers = std::array<const std::uint8_t*, kPlanesMax>;
 // Scratch that EncodeBytePlanes() takes.
 [[nodiscard]] std::size_t EncodePlanesRoom(const TileShape& shape);
 
+// What IsNoise() looks at: so many symbols from all over a run, of runs of at least kNoiseRunMin.
+inline constexpr std::size_t kNoiseSamples = 32;
+inline constexpr std::size_t kNoiseSampleSymbols = 256;
+inline constexpr std::size_t kNoiseRunMin = 4 * kNoiseSamples * kNoiseSampleSymbols;
+
+// Whether these samples of a plane, stored raw at `raw_bits` each, cost as much coded as they do
+// raw.
+[[nodiscard]] bool IsNoise(std::span<const std::uint8_t> samples, unsigned raw_bits);
+
 // Codes the planes of a tile; plane p of strip s begins at planes[p] + s · strip_values(). Returns
 // the bytes written, or 0 if the tile does not fit into `out`, whose contents are then unspecified.
 // Requires: symbols below 2^bits of their plane.

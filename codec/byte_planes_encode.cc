@@ -23,30 +23,22 @@ struct PlanePlan {
   RansModel model;      // that table
 };
 
-// Whether rANS saves nothing of symbols that a part of says enough of: mantissas, which are half of
+// Whether rANS saves nothing of a run that a part of says enough of: mantissas, which are half of
 // all symbols, and bytes that were compressed before need not be counted to the end. True if there
-// are too many different ones already at the front, or if of a long run samples from all over it
-// would cost as much as they do raw.
-bool IsNoise(std::span<const std::uint8_t> symbols, unsigned raw_bits) {
+// are too many different ones already at the front, or if samples of a long run are noise.
+bool IsNoiseRun(std::span<const std::uint8_t> symbols, unsigned raw_bits) {
   constexpr std::size_t kFront = 1024;
-  constexpr std::size_t kSamples = 32;
-  constexpr std::size_t kSampleSymbols = 256;
-  constexpr std::size_t kLongRun = 4 * kSamples * kSampleSymbols;
   Histogram histogram{};
   CountSymbols(symbols.first(std::min(symbols.size(), kFront)), histogram);
   if (DistinctSymbols(histogram) > kRansSymbolsMax) return true;
-  if (symbols.size() < kLongRun) return false;
-  histogram = {};
-  const std::size_t step = (symbols.size() - kSampleSymbols) / (kSamples - 1);
-  for (std::size_t i = 0; i < kSamples; ++i) {
-    CountSymbols(symbols.subspan(i * step, kSampleSymbols), histogram);
+  if (symbols.size() < kNoiseRunMin) return false;
+  std::array<std::uint8_t, kNoiseSamples * kNoiseSampleSymbols> samples;
+  const std::size_t step = (symbols.size() - kNoiseSampleSymbols) / (kNoiseSamples - 1);
+  for (std::size_t i = 0; i < kNoiseSamples; ++i) {
+    std::memcpy(samples.data() + i * kNoiseSampleSymbols, symbols.data() + i * step,
+                kNoiseSampleSymbols);
   }
-  const std::size_t distinct = DistinctSymbols(histogram);
-  if (distinct == 1) return false;
-  if (distinct > kRansSymbolsMax) return true;
-  // What blocks cost is left out: it decides where so little is at stake that counting may, too.
-  constexpr std::uint64_t kCounted = kSamples * kSampleSymbols;
-  return CostBits(histogram, ModelOf(histogram)) * 200 >= kCounted * raw_bits * 199;
+  return IsNoise(samples, raw_bits);
 }
 
 // Writes a tile front to back and refuses what does not fit.
@@ -139,7 +131,7 @@ class PlaneEncoder {
     bool sharable = true;
     for (std::size_t s = 0; s < strips_; ++s) {
       const std::span<const std::uint8_t> run_symbols(symbols + s * symbols_, symbols_);
-      if (IsNoise(run_symbols, layouts_[plane].raw_bits)) {  // raw, as a new plan is
+      if (IsNoiseRun(run_symbols, layouts_[plane].raw_bits)) {  // raw, as a new plan is
         own_bytes += raw_bytes;
         sharable = false;
         continue;
@@ -252,6 +244,16 @@ class PlaneEncoder {
 };
 
 }  // namespace
+
+bool IsNoise(std::span<const std::uint8_t> samples, unsigned raw_bits) {
+  Histogram histogram{};
+  CountSymbols(samples, histogram);
+  const std::size_t distinct = DistinctSymbols(histogram);
+  if (distinct < 2) return false;
+  if (distinct > kRansSymbolsMax) return true;
+  // What blocks cost is left out: it decides where so little is at stake that counting may, too.
+  return CostBits(histogram, ModelOf(histogram)) * 200 >= samples.size() * raw_bits * 199;
+}
 
 std::size_t EncodePlanesRoom(const TileShape& shape) {
   return Scratch::Room<RunPlan>(PlanesOf(shape.dtype).size() * shape.strips()) +

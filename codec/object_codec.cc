@@ -15,6 +15,7 @@
 #include "codec/rans_blocks.h"
 #include "codec/scratch.h"
 #include "codec/tile_memory.h"
+#include "codec/tile_noise.h"
 #include "codec/tile_plan.h"
 
 namespace kdn::codec {
@@ -28,6 +29,16 @@ Status CheckMemory(const ModelSpec& spec, const Memory& memory) {
     return Status(Code::kInvalidArgument, "one pool and one block table are needed per KV group");
   }
   return Status();
+}
+
+TileEntry StoreRaw(const TileShape& shape, const TileMemory& memory, MutableBytes out) {
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    GatherValues(memory.format(), memory.Rows(s), out.data() + s * shape.strip_bytes());
+  }
+  TileEntry entry;
+  entry.scheme = TileScheme::kRaw;
+  entry.size_bytes = static_cast<std::uint32_t>(shape.raw_bytes());
+  return entry;
 }
 
 // Encodes one tile at the front of `out`, which has room for raw + 64 bytes.
@@ -48,14 +59,8 @@ TileEntry EncodeTile(const Kernels& kernels, const TileShape& shape, const TileM
   TileEntry entry;
   entry.scheme = TileScheme::kBytePlanes;
   const std::size_t worth = shape.raw_bytes() - 1;  // as large as raw is raw
-  std::size_t size = EncodeBytePlanes(kernels, shape, planes, out.first(worth), scratch);
-  if (size == 0) {
-    entry.scheme = TileScheme::kRaw;
-    size = shape.raw_bytes();
-    for (std::size_t s = 0; s < shape.strips(); ++s) {
-      GatherValues(memory.format(), memory.Rows(s), out.data() + s * shape.strip_bytes());
-    }
-  }
+  const std::size_t size = EncodeBytePlanes(kernels, shape, planes, out.first(worth), scratch);
+  if (size == 0) return StoreRaw(shape, memory, out);
   entry.size_bytes = static_cast<std::uint32_t>(size);
   return entry;
 }
@@ -212,7 +217,10 @@ std::size_t EncodeAlone(const Kernels& kernels, const ObjectHeader& header, cons
   std::size_t end = plan.front_bytes;
   for (const PlannedTile& tile : plan.tiles) {
     const TileMemory values(memory, tile.place, tile.at.kv_heads);
-    TileEntry entry = EncodeTile(kernels, tile.place.shape, values, out.subspan(end), scratch);
+    const MutableBytes room = out.subspan(end);
+    TileEntry entry = IsNoiseTile(kernels, memory, tile.at, tile.place)
+                          ? StoreRaw(tile.place.shape, values, room)
+                          : EncodeTile(kernels, tile.place.shape, values, room, scratch);
     entry.at = tile.at;
     entry.offset = static_cast<std::uint32_t>(end - plan.front_bytes);
     entry.checksum = TileChecksum(tag, entry.at, entry.scheme, out.subspan(end, entry.size_bytes));
