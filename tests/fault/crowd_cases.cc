@@ -22,6 +22,7 @@
 #include "client/core/lookup_result.h"
 #include "proto/wire/read.h"
 #include "tests/fault/cases.h"
+#include "tests/fault/load.h"
 #include "tests/fault/rig.h"
 #include "transport/channel.h"
 #include "transport/hello.h"
@@ -227,9 +228,7 @@ CaseOutcome Beside(const CaseOptions& options, const std::function<std::string(C
   char text[160];
   std::snprintf(text, sizeof(text), "p99 of a get %.2f ms alone, %.2f ms beside %s: %.2f x",
                 before.count(), during.count(), who.c_str(), during / before);
-  // Twice, on a quiet machine. Where calls may be late (--late-ms, as in every test run) a p99 of a
-  // few hundred gets says what else the machine did: there it is a hard failure only beyond that.
-  const Milliseconds allowed = 2 * before + (late_max - Milliseconds(50 * kSlowdown));
+  const Milliseconds allowed = 2 * before + (BesideOthers() ? late_max : Milliseconds(0));
   if (during > allowed) return Broken(options.trials, text);
   return {true, options.trials, text, ""};
 }

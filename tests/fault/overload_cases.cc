@@ -90,9 +90,6 @@ class MemoryGroup {
 // every machine is asked: that the node lives and serves.
 constexpr std::uint64_t kHeadroomBytes = 48 * limits::kMiB;
 constexpr std::uint64_t kHeadroomBesideOthersBytes = 112 * limits::kMiB;
-bool BesideOthers() {
-  return late_max > Milliseconds(50 * kSlowdown);
-}
 constexpr std::chrono::seconds kPressTime{2};
 
 struct Seen {

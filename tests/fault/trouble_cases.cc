@@ -90,7 +90,7 @@ CaseOutcome NodeFreeze(const CaseOptions& options) {
                                " gets failed; the first: " + load.first_failure());
     }
     worst = std::max(worst, extra.WorstOf(load.times(), calm));
-    if (worst > kExtraMax + late_max) {
+    if (worst > kExtraMax + late_max && !BesideOthers()) {
       return Broken(trial,
                     "a get took " + MillisecondsText(worst) + " more than without the fault");
     }
