@@ -4,6 +4,7 @@
 // Thread-safety: not safe; one case at a time.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -15,6 +16,7 @@ struct CaseOptions {
   std::string program_folder;
   std::string folder;  // of this case's cluster
   int trials = 100;
+  std::uint64_t chunks = 1'000'000;  // that nodes hold when a coordinator has to learn of all
 };
 
 struct CaseOutcome {
@@ -43,8 +45,10 @@ CaseOutcome ConnectionStorm(const CaseOptions& options);
 CaseOutcome Freeze(const CaseOptions& options);
 CaseOutcome RealChunks(const CaseOptions& options);
 CaseOutcome CoordinatorKill(const CaseOptions& options);
+CaseOutcome CoordinatorRestart(const CaseOptions& options);
 CaseOutcome StoredBitFlip(const CaseOptions& options);
 CaseOutcome WireBitFlip(const CaseOptions& options);
+CaseOutcome SharedClientKill(const CaseOptions& options);
 CaseOutcome Strangers(const CaseOptions& options);
 CaseOutcome WrongSecrets(const CaseOptions& options);
 CaseOutcome PutWithoutTicket(const CaseOptions& options);
@@ -55,6 +59,10 @@ CaseOutcome SynBlackhole(const CaseOptions& options);
 CaseOutcome ResetStorm(const CaseOptions& options);
 CaseOutcome KillLoopCase(const CaseOptions& options);
 CaseOutcome CoordinatorPartition(const CaseOptions& options);
+CaseOutcome ClientKill(const CaseOptions& options);
+CaseOutcome DiskFull(const CaseOptions& options);
+CaseOutcome DiskError(const CaseOptions& options);
+CaseOutcome DiskSlow(const CaseOptions& options);
 
 [[nodiscard]] inline RigOptions RigOf(const CaseOptions& options, RigOptions rig) {
   rig.program_folder = options.program_folder;

@@ -43,8 +43,14 @@ constexpr std::array kCases = {
     FaultCase{"coordinator_kill",
               "reads of known locations go on; nothing acknowledged is lost by its restart",
               CoordinatorKill},
+    FaultCase{"coordinator_restart",
+              "killed with a million chunks: its directory is back in 3 s, no context is lost",
+              CoordinatorRestart},
     FaultCase{"stored_bit_flip", "bits that change on disk are never delivered", StoredBitFlip},
     FaultCase{"wire_bit_flip", "bits that change on the wire are never delivered", WireBitFlip},
+    FaultCase{"shared_client_kill",
+              "a client dies while a node moves its bulk in shared memory: unmapped in 2 s",
+              SharedClientKill},
     FaultCase{"strangers", "whatever comes before a Hello is refused and costs at most 64 KiB",
               Strangers},
     FaultCase{"wrong_secrets", "a wrong secret is refused; a foreign tenant's key is a miss",
@@ -64,6 +70,13 @@ constexpr std::array kCases = {
     FaultCase{"coordinator_partition",
               "nodes cut off from the coordinator take no puts; nothing acknowledged is lost",
               CoordinatorPartition},
+    FaultCase{"client_kill", "a client dies in the middle of a put: its room is back in 10 s",
+              ClientKill},
+    FaultCase{"disk_full", "no byte free: nodes start, puts refused, gets go on; back in 5 s",
+              DiskFull},
+    FaultCase{"disk_error", "EIO, failed syncs, ENOSPC: puts refused, gets go on; back in 5 s",
+              DiskError},
+    FaultCase{"disk_slow", "1 s per write: puts end in time, gets go on; back in 5 s", DiskSlow},
 };
 
 // In a child, so that an engine that crashes is an outcome like any other.
@@ -129,6 +142,8 @@ int main(int argc, char** argv) {
   app.add_option("CASE", names, "cases to run; default: all");
   app.add_option("--trials", options.trials, "trials of each case")->capture_default_str();
   app.add_option("--late-ms", late_ms, "how late a call may return after its deadline")
+      ->capture_default_str();
+  app.add_option("--chunks", options.chunks, "chunks that nodes hold in coordinator_restart")
       ->capture_default_str();
   app.add_flag("--list", list, "names the cases");
   CLI11_PARSE(app, argc, argv);
