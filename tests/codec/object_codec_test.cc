@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/random.h"
 #include "codec/codec_scratch.h"
 #include "codec/kernels/select.h"
 #include "proto/object/object.h"
@@ -334,6 +335,42 @@ TEST(ObjectCodec, SpecsAndKernelsThatCannotBeAreRefused) {
   EXPECT_EQ(ObjectCodec::Make(spec, "abacus").error().code(), Code::kNotFound);
   spec.groups.clear();
   EXPECT_EQ(ObjectCodec::Make(spec).error().code(), Code::kInvalidArgument);
+}
+
+// Of a tile of one long strip samples say whether it is worth taking apart.
+TEST(ObjectCodec, ALongTileOfNoiseIsRawAndOneThatIsAnEighthZerosIsNot) {
+  constexpr std::uint32_t kTokens = 512;
+  constexpr std::size_t kTokenBytes = 256;
+  ModelSpec spec = GroupedSpec(DType::kFp8E4M3, kTokenBytes, 1, 1);
+  spec.groups[0].attention = AttentionKind::kState;
+  spec.groups[0].v_head_size = 0;
+  const ObjectCodec codec = ObjectCodec::Make(spec).value();
+  std::vector<std::byte> memory(kTokens * kTokenBytes);
+  SeededRandom(3).Fill(memory);
+  std::byte* const base = memory.data();
+  KvPool pool{.planes = {}, .block_tokens = kTokens, .block_count = 1, .head_count = 1};
+  pool.planes[0] = {.base = {&base, 1}, .slot_stride = kTokenBytes, .dim_stride = 1};
+  const std::uint32_t block = 0;
+  const std::span<const std::uint32_t> table(&block, 1);
+  CodecScratch scratch;
+  const auto scheme = [&] {
+    std::vector<std::byte> object;
+    const Status status =
+        codec.Encode(HeaderFor(spec, kTokens), {{&pool, 1}}, {{&table, 1}},
+                     {.first_token = 0, .token_count = kTokens}, nullptr, object, scratch);
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    const Opened opened = Open(object);
+    EXPECT_EQ(opened.tiles.size(), 1U);
+    return opened.tiles.at(0).entry.scheme;
+  };
+  EXPECT_EQ(scheme(), TileScheme::kRaw);
+  const std::vector<std::byte> noise = memory;
+  const std::size_t part = memory.size() / 8;
+  for (std::size_t begin = 0; begin + part <= memory.size(); begin += part / 2) {
+    std::copy(noise.begin(), noise.end(), memory.begin());
+    std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(begin), part, std::byte{0});
+    EXPECT_EQ(scheme(), TileScheme::kBytePlanes) << begin;
+  }
 }
 
 }  // namespace
