@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -33,5 +34,12 @@ struct LineAllocator {
 
 template <class T>
 using AlignedVector = std::vector<T, LineAllocator<T>>;
+
+// Appends bytes; vector::insert() would go one by one, for the allocator's construct().
+inline void Append(AlignedVector<std::byte>& to, const std::byte* from, std::size_t count) {
+  const std::size_t at = to.size();
+  to.resize(at + count);
+  if (count != 0) std::memcpy(to.data() + at, from, count);
+}
 
 }  // namespace kdn::codec

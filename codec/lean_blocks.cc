@@ -41,7 +41,7 @@ void AppendLeanBlocks(const Kernels& kernels, const RansEncodeTable& table,
       out.Integer(static_cast<std::uint16_t>(piece.bytes - kLeanHeadBytes));
       out.Integer(piece.tail);
       const std::byte* end = piece.out + kLeanHeadBytes + piece.count;
-      data.insert(data.end(), end - piece.bytes, end);
+      Append(data, end - piece.bytes, piece.bytes);
       data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
     }
   }

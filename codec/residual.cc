@@ -49,8 +49,8 @@ void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
   directory.Integer(static_cast<std::uint32_t>(out.bits_bytes));
   directory.Integer(static_cast<std::uint32_t>(out.escapes_bytes));
   AlignedVector<std::byte>& data = scratch_.data;
-  data.insert(data.end(), out.bits, out.bits + out.bits_bytes);
-  data.insert(data.end(), out.escapes, out.escapes + out.escapes_bytes);
+  Append(data, out.bits, out.bits_bytes);
+  Append(data, out.escapes, out.escapes_bytes);
   data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
 }
 

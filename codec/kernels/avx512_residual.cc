@@ -96,21 +96,6 @@ void PutEscapes(__mmask32 escapes, const std::byte* actual, std::byte*& escape) 
   }
 }
 
-// The bits of `mask` of 16 bytes.
-[[gnu::always_inline]] inline void PutTwo(const std::uint64_t* rest, const std::uint64_t* mask,
-                                          RawBits& bits) {
-  const auto first = static_cast<unsigned>(__builtin_popcountll(mask[0]));
-  const auto second = static_cast<unsigned>(__builtin_popcountll(mask[1]));
-  const std::uint64_t low = _pext_u64(rest[0], mask[0]);
-  const std::uint64_t high = _pext_u64(rest[1], mask[1]);
-  if (first + second <= 64) {
-    bits.Put(low | high << first, first + second);  // `first` is 56 at most
-  } else {
-    bits.Put(low, first);
-    bits.Put(high, second);
-  }
-}
-
 }  // namespace
 
 void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
@@ -157,7 +142,9 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
       PutEscapes(low.escapes, actual + 2 * i, escape);
       PutEscapes(high.escapes, actual + 2 * i + 64, escape);
     }
-    for (int k = 0; k < 8; k += 2) PutTwo(rest + k, mask + k, bits);
+    for (int k = 0; k < 8; ++k) {
+      bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
+    }
     c += 64;
     while (c >= channels) c -= channels;
   }
