@@ -13,6 +13,7 @@
 
 #include "client/admin/file_model.h"
 #include "proto/object/chunk_key.h"
+#include "transport/host.h"
 
 namespace kdn::bench {
 namespace {
@@ -104,18 +105,19 @@ ObjectReader::ObjectReader(const StoredObjects& objects, const Options& options)
     window_bytes_ = std::max<std::size_t>(
         window_bytes_, wire::ReadWindowBytes(chunk.where.parts[0].level_bytes, Level::kExact));
   }
-  memory_ = std::make_unique<BulkMemory>(window_bytes_ * options.depth);
-  const MutableBytes memory = memory_->bytes();
-  transport::MemoryRegion region;
-  region.address = memory.data();
-  region.size_bytes = memory.size();
-  if (!domain_->Register(region).ok()) Die("cannot register memory");
+  if (options.shareable) {
+    const std::size_t page = transport::shm::kPageBytes;
+    window_bytes_ = (window_bytes_ + page - 1) / page * page;
+  }
+  MakeMemory(window_bytes_ * options.depth);
+  transport::Identity identity = objects.identity();
+  if (options.transport.shared_memory.enabled) identity.host = transport::ThisHost(random_);
   const std::vector<std::string>& endpoints = objects.found().nodes[0].shards;
   for (std::uint32_t shard = 0; shard < endpoints.size(); ++shard) {
     channels_.emplace_back();
     if (shard % options.shares != options.share) continue;
-    auto channel = domain_->Connect(endpoints[shard], objects.identity(),
-                                    clock_.Now() + std::chrono::seconds(10));
+    auto channel =
+        domain_->Connect(endpoints[shard], identity, clock_.Now() + std::chrono::seconds(10));
     if (!channel) Die(channel.error().ToString());
     channels_.back() = *std::move(channel);
   }
@@ -130,11 +132,28 @@ ObjectReader::ObjectReader(const StoredObjects& objects, const Options& options)
 
 ObjectReader::~ObjectReader() {
   channels_.clear();
-  [[maybe_unused]] const Status status = domain_->Unregister(memory_->bytes().data());
+  [[maybe_unused]] const Status status = domain_->Unregister(memory_.data());
+}
+
+void ObjectReader::MakeMemory(std::size_t size_bytes) {
+  transport::MemoryRegion region;
+  if (options_.shareable) {
+    auto memory = transport::shm::SharedMemory::Make(size_bytes);
+    if (!memory) Die(memory.error().ToString());
+    shareable_memory_ = std::make_unique<transport::shm::SharedMemory>(*std::move(memory));
+    memory_ = shareable_memory_->bytes();
+    region = shareable_memory_->region();
+  } else {
+    private_memory_ = std::make_unique<BulkMemory>(size_bytes);
+    memory_ = private_memory_->bytes();
+    region.address = memory_.data();
+    region.size_bytes = memory_.size();
+  }
+  if (!domain_->Register(region).ok()) Die("cannot register memory");
 }
 
 MutableBytes ObjectReader::WindowOf(std::uint32_t slot) const {
-  return memory_->bytes().subspan(slot * window_bytes_, window_bytes_);
+  return memory_.subspan(slot * window_bytes_, window_bytes_);
 }
 
 void ObjectReader::Submit(std::uint32_t slot) {

@@ -21,6 +21,7 @@
 #include "tests/bench/bulk_memory.h"
 #include "tests/support/temp_dir.h"
 #include "transport/channel.h"
+#include "transport/shm/shared_memory.h"
 
 namespace kdn::bench {
 
@@ -66,6 +67,9 @@ class ObjectReader {
     std::uint32_t share = 0;
     std::uint32_t shares = 1;
     transport::Options transport;
+    // Reads into memory that a node of this host can be let into; transport.shared_memory.enabled
+    // says whether one is.
+    bool shareable = false;
     bool verify = true;  // measures what checksums cost; no client can leave them out
   };
 
@@ -89,6 +93,7 @@ class ObjectReader {
   [[nodiscard]] std::size_t Check(std::uint32_t slot, ConstBytes response) const;
   void Wait() const;
   [[nodiscard]] MutableBytes WindowOf(std::uint32_t slot) const;
+  void MakeMemory(std::size_t size_bytes);
 
   const StoredObjects& objects_;
   Options options_;
@@ -96,7 +101,9 @@ class ObjectReader {
   SystemRandom random_;
   NullLog log_;
   std::size_t window_bytes_ = 0;
-  std::unique_ptr<BulkMemory> memory_;
+  std::unique_ptr<BulkMemory> private_memory_;
+  std::unique_ptr<transport::shm::SharedMemory> shareable_memory_;
+  MutableBytes memory_;  // either one's
   std::unique_ptr<transport::Domain> domain_;
   std::vector<std::unique_ptr<transport::Channel>> channels_;  // by shard; null: another's
   std::vector<std::size_t> mine_;                              // numbers of the objects to be read
