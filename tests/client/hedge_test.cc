@@ -388,7 +388,7 @@ TEST_F(HedgeTest, APutThatIsRefusedForPressureIsSentAgainInTime) {
 
 TEST_F(HedgeTest, WhatASilentNodeWasSentIsTakenBackAndLoadsGoOnMeanwhile) {
   ClientOptions options;
-  options.staging_bytes = std::size_t{4} << 20;
+  options.staging_bytes = std::size_t{9} << 18;
   shape_.kv_heads = 8;  // objects of about 0.7 MiB: what is stored would take all there is
   Open(options);
   ASSERT_EQ(Put().code, Code::kOk);
