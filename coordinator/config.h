@@ -23,7 +23,7 @@ struct CoordinatorConfig {
   bool insecure = false;
 
   std::int64_t replicas = 2;
-  std::int64_t put_expiry_ms = 10000;
+  std::int64_t put_expiry_ms = 9000;
   std::int64_t dead_after_ms = 3000;
   std::int64_t forget_after_ms = 60000;
   std::int64_t ramp_ms = 60000;

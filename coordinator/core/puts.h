@@ -42,7 +42,7 @@ namespace kdn::coordinator {
 
 struct PutOptions {
   std::uint32_t replicas = 2;
-  std::chrono::milliseconds expiry{10000};
+  std::chrono::milliseconds expiry{9000};
   std::size_t puts_open_max = 1U << 16;
   std::size_t puts_open_per_tenant_max = 1U << 14;  // so that one cannot refuse all others
 };

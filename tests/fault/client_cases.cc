@@ -23,8 +23,6 @@ constexpr std::size_t kFileBytes = 24 * limits::kMiB;
 // Of one of its chunks, in the arena's units.
 constexpr std::uint64_t kChunkBytesMax = limits::kMiB + limits::kMiB / 8;
 constexpr std::chrono::seconds kRoomBackMax{10};
-// How old what a node has said of itself may be.
-constexpr std::chrono::seconds kReportsLateMax{1};
 constexpr std::chrono::seconds kUnmappedMax{2};
 // Clients that were killed too soon or too late before a trial is given up.
 constexpr int kMissesMax = 20;
@@ -180,11 +178,10 @@ CaseOutcome ClientKill(const CaseOptions& options) {
     std::string why = KillPut(rig, coordinator, options, trial, begin, killed, beside);
     if (!why.empty()) return Broken(trial, why);
     std::uint64_t held = 0;
-    const bool back =
-        WaitRoom(coordinator, killed, kRoomBackMax + kReportsLateMax, [&](const Room& room) {
-          held = Held(begin, room);
-          return held == 0;
-        });
+    const bool back = WaitRoom(coordinator, killed, kRoomBackMax + late_max, [&](const Room& room) {
+      held = Held(begin, room);
+      return held == 0;
+    });
     if (!back) return Broken(trial, std::to_string(held >> 10) + " KiB are held after 10 s");
     slowest = std::max<Milliseconds>(slowest, std::chrono::steady_clock::now() - killed);
     if (why = beside.Broken(); !why.empty()) return Broken(trial, why);

@@ -133,10 +133,10 @@ class Kdnctl(unittest.TestCase):
         refused = self.ctl("cluster", "up", "--set", "admin.timeout_ms=1")
         self.assertEqual(refused.returncode, WRONG_USAGE)
         started = self.told("cluster", "up", "--nodes", "1", "--dram-mib", "64", "--set",
-                            "node.write_mode=dram_only", "--set", "coordinator.put_expiry_ms=9000")
+                            "node.write_mode=dram_only", "--set", "coordinator.put_expiry_ms=8000")
         for daemon in started["daemons"]:
             line = Path(f"/proc/{daemon['pid']}/cmdline").read_bytes()
-            wanted = b"write_mode=dram_only" if daemon["name"] == "node1" else b"put_expiry_ms=9000"
+            wanted = b"write_mode=dram_only" if daemon["name"] == "node1" else b"put_expiry_ms=8000"
             self.assertIn(wanted, line)
 
     def test_what_was_put_is_got_also_after_a_restart(self):
