@@ -292,7 +292,7 @@ TEST_F(PutsTest, ATenantThatHoldsItsShareOfOpenPutsIsRefusedAndOthersAreNot) {
   EXPECT_EQ(verdict(kTestTenant, 2), PutVerdict::kStore);
   EXPECT_EQ(verdict(kTestTenant, 3), PutVerdict::kRefused);
   EXPECT_EQ(verdict(TenantId{8}, 3), PutVerdict::kStore);
-  world.Advance(milliseconds(10100));
+  world.Advance(milliseconds(9100));
   ASSERT_TRUE(world.core->OnBeat({.node = NodeId{1}}, world.now).has_value());
   EXPECT_EQ(verdict(kTestTenant, 3), PutVerdict::kStore);
 }
@@ -339,7 +339,7 @@ TEST_F(PutsTest, AnotherTenantsKeysAreNoneOfItsBusiness) {
 
 TEST_F(PutsTest, AnAbandonedPutIsTakenBackAfterItsExpiry) {
   (void)Grant(CoreWorld::Chain(1, 2));
-  world_.Advance(milliseconds(9900));
+  world_.Advance(milliseconds(8900));
   EXPECT_EQ(DropsOut(), 0U);
   // Silent nodes are dead by then, and dead ones are told nothing: let them speak first.
   for (std::uint32_t node = 1; node <= 3; ++node) {
@@ -354,7 +354,7 @@ TEST_F(PutsTest, AnAbandonedPutIsTakenBackAfterItsExpiry) {
 TEST_F(PutsTest, AWriterThatKeepsAskingKeepsOnlyItsOwnPutOpen) {
   const auto kept = Grant(CoreWorld::Chain(1, 1, 2));
   (void)Grant(CoreWorld::Chain(50, 1));
-  world_.Advance(milliseconds(9900));
+  world_.Advance(milliseconds(8900));
   world_.actions.Clear();
   world_.Commit(CoreWorld::CommitOf(kept, {NumberedKey(1)}, kept.nodes, 0, 2));
   EXPECT_EQ(world_.TakeCommitted().objects[0].state, CommitState::kPending);
@@ -366,7 +366,7 @@ TEST_F(PutsTest, AWriterThatKeepsAskingKeepsOnlyItsOwnPutOpen) {
 
 TEST_F(PutsTest, ACommitAfterTheExpiryIsRefused) {
   const auto grant = Grant(CoreWorld::Chain(1, 1));
-  world_.Advance(milliseconds(10100));
+  world_.Advance(milliseconds(9100));
   world_.actions.Clear();
   world_.Commit(CoreWorld::CommitOf(grant, {NumberedKey(1)}, grant.nodes));
   EXPECT_EQ(world_.TakeAnswer().body.error().code(), Code::kAborted);
