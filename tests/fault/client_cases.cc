@@ -26,6 +26,8 @@ constexpr std::chrono::seconds kRoomBackMax{10};
 constexpr std::chrono::seconds kUnmappedMax{2};
 // Clients that were killed too soon or too late before a trial is given up.
 constexpr int kMissesMax = 20;
+// From here on a client is killed sooner: where gets are slow it has stored everything after a few.
+constexpr int kLateMissesMax = 8;
 
 struct Room {
   std::uint64_t bytes_used = 0;
@@ -115,13 +117,14 @@ struct Beside {
   }
 };
 
-// Starts a client, waits until a node has mapped its memory and some gets more, and kills it. True
-// if it was at work until then.
+// Starts a client, waits until a node has mapped its memory and for some gets, and kills it. True
+// if it was at work until then. Nothing is done beside the first wait: what follows it is short.
 Result<bool> KillAtWork(Rig& rig, const std::vector<std::string>& argv, int gets, Beside& beside) {
   const std::size_t mapped = MappingsOf(rig);
   KDN_ASSIGN_OR_RETURN(const pid_t client, admin::StartProcess(argv, rig.folder() + "/client.log"));
-  const bool seen =
-      beside.GetUntil(rig, std::chrono::seconds(20), [&] { return MappingsOf(rig) > mapped; });
+  const TimePoint until = std::chrono::steady_clock::now() + std::chrono::seconds(20 * kSlowdown);
+  bool seen = false;
+  while (!seen && std::chrono::steady_clock::now() < until) seen = MappingsOf(rig) > mapped;
   for (int i = 0; i < gets; ++i) beside.Get(rig);
   ::kill(client, SIGKILL);
   int status = 0;
@@ -142,7 +145,7 @@ std::string KillPut(Rig& rig, const admin::CoordinatorRpc& coordinator, const Ca
     const auto at_work = KillAtWork(rig,
                                     {options.program_folder + "/kdnctl", "--cluster", rig.folder(),
                                      "put", file, "--name", "file-" + std::to_string(seed)},
-                                    (trial + miss) % 8, beside);
+                                    (trial + miss) % (miss < kLateMissesMax ? 8 : 3), beside);
     if (!at_work) return at_work.error().ToString();
     killed = std::chrono::steady_clock::now();
     std::uint64_t held = 0;
