@@ -28,6 +28,7 @@ constexpr std::chrono::seconds kUnmappedMax{2};
 constexpr int kMissesMax = 20;
 // From here on a client is killed sooner: where gets are slow it has stored everything after a few.
 constexpr int kLateMissesMax = 8;
+constexpr int kTrialsPerCluster = 5;
 
 struct Room {
   std::uint64_t bytes_used = 0;
@@ -160,34 +161,48 @@ std::string KillPut(Rig& rig, const admin::CoordinatorRpc& coordinator, const Ca
   return "no client was killed in the middle of a put";
 }
 
-}  // namespace
-
-CaseOutcome ClientKill(const CaseOptions& options) {
+// Trials `first` to `end` on a cluster of their own: what clients stored before they could be
+// killed fills nodes, and on a full node a put takes no more room than it evicts. Empty, or what is
+// wrong.
+std::string KillPuts(CaseOptions options, int first, int end, Beside& beside,
+                     Milliseconds& slowest) {
+  options.folder += "-" + std::to_string(first);
   auto made = Rig::Make(RigOf(options, {.nodes = kNodes, .size = DocumentSize::kLarge}));
-  if (!made) return Broken(0, made.error().ToString());
+  if (!made) return made.error().ToString();
   Rig& rig = **made;
-  if (!rig.Put(0).ok()) return Broken(0, "a put failed before any fault");
+  if (!rig.Put(0).ok()) return "a put failed before any fault";
   const auto settings = rig.cluster().settings();
-  if (!settings) return Broken(0, settings.error().ToString());
+  if (!settings) return settings.error().ToString();
   const auto secret = admin::ClusterSecretOf(*settings);
-  if (!secret) return Broken(0, secret.error().ToString());
+  if (!secret) return secret.error().ToString();
   const admin::CoordinatorRpc coordinator(settings->grpc, *secret, std::chrono::seconds(5));
-  Beside beside;
   beside.Get(rig);
-  Milliseconds slowest{};
-  for (int trial = 0; trial < options.trials; ++trial) {
+  for (int trial = first; trial < end; ++trial) {
     Room begin;
     TimePoint killed;
     std::string why = KillPut(rig, coordinator, options, trial, begin, killed, beside);
-    if (!why.empty()) return Broken(trial, why);
+    if (!why.empty()) return why;
     std::uint64_t held = 0;
     const bool back = WaitRoom(coordinator, killed, kRoomBackMax + late_max, [&](const Room& room) {
       held = Held(begin, room);
       return held == 0;
     });
-    if (!back) return Broken(trial, std::to_string(held >> 10) + " KiB are held after 10 s");
+    if (!back) return std::to_string(held >> 10) + " KiB are held after 10 s";
     slowest = std::max<Milliseconds>(slowest, std::chrono::steady_clock::now() - killed);
-    if (why = beside.Broken(); !why.empty()) return Broken(trial, why);
+    if (why = beside.Broken(); !why.empty()) return why;
+  }
+  return "";
+}
+
+}  // namespace
+
+CaseOutcome ClientKill(const CaseOptions& options) {
+  Beside beside;
+  Milliseconds slowest{};
+  for (int first = 0; first < options.trials; first += kTrialsPerCluster) {
+    const int end = std::min(first + kTrialsPerCluster, options.trials);
+    std::string why = KillPuts(options, first, end, beside, slowest);
+    if (!why.empty()) return Broken(first, std::move(why));
   }
   return {true, options.trials,
           "all room back within " + MillisecondsText(slowest) + ", slowest get of another client " +
