@@ -206,7 +206,11 @@ const std::vector<GoldenProfileDamage>& GoldenProfileDamages() {
       {"broken_newer.profile", [](Bytes& p) { p[4] = std::byte{2}; }, Code::kUnimplemented},
       {"broken_cut.profile", [](Bytes& p) { p.pop_back(); }, Code::kDataLoss},
       {"broken_extended.profile", [](Bytes& p) { p.push_back(std::byte{0}); }, Code::kDataLoss},
-      {"broken_table_sum.profile", [](Bytes& p) { Flip(p[kFirstTable + 2]); }, Code::kDataLoss},
+      // A frequency that is not 0 and lets the others fill one slot less, or more.
+      {"broken_table_sum.profile", [](Bytes& p) { p[kFirstTable + 3] = std::byte{2}; },
+       Code::kDataLoss},
+      {"broken_table_zero.profile", [](Bytes& p) { p[kFirstTable + 2] = std::byte{0}; },
+       Code::kDataLoss},
       {"broken_table_large.profile", [](Bytes& p) { p[kFirstTable + 1] = std::byte{65}; },
        Code::kDataLoss},
       {"broken_scale.profile", [](Bytes& p) { p.back() = std::byte{0x7F}; }, Code::kDataLoss},
