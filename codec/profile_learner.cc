@@ -243,8 +243,29 @@ struct Counted {
   }
 };
 
-bool AreWeights(std::span<const double> weights) {
-  return std::ranges::all_of(weights, [](double w) { return std::isfinite(w) && w >= 0.0; });
+// Weights have any common unit; these have a mean of 1, and none is further from it than numbers of
+// doubles' precision bear. Empty if there is one that is not finite or below 0, or nothing but 0.
+std::vector<std::vector<double>> Normalised(const std::vector<std::vector<double>>& weights) {
+  constexpr double kFarthest = 1e12;
+  double largest = 0.0;
+  for (const auto& strip : weights) {
+    for (const double w : strip) {
+      if (!std::isfinite(w) || w < 0.0) return {};
+      largest = std::max(largest, w);
+    }
+  }
+  if (largest == 0.0) return {};
+  double sum = 0.0;  // of shares of the largest: cannot overflow
+  double count = 0.0;
+  for (const auto& strip : weights) {
+    for (const double w : strip) sum += w / largest;
+    count += static_cast<double>(strip.size());
+  }
+  std::vector<std::vector<double>> normalised = weights;
+  for (auto& strip : normalised) {
+    for (double& w : strip) w = std::max(w / largest * (count / sum), 1.0 / kFarthest);
+  }
+  return normalised;
 }
 
 // Roots of the weights of channels.
@@ -432,11 +453,15 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
   if (tokens_ < 2 * std::uint64_t{options.block} || tokens_ < 64) {
     return Error(Code::kFailedPrecondition, "too few tokens have been counted");
   }
-  if (options.block > block_max_) {
+  if (options.block == 0 || options.block > block_max_) {
     return Error(Code::kInvalidArgument, "blocks of that size have not been counted");
   }
   if (!options.weights.empty() && options.weights.size() != strips_.size()) {
     return Error(Code::kInvalidArgument, "weights are not one list a strip");
+  }
+  const std::vector<std::vector<double>> normalised = Normalised(options.weights);
+  if (!options.weights.empty() && normalised.empty()) {
+    return Error(Code::kInvalidArgument, "a weight is not finite, below 0, or all are 0");
   }
   std::vector<Components> strips;
   for (std::size_t s = 0; s < strips_.size(); ++s) {
@@ -444,10 +469,7 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
     if (!options.weights.empty() && options.weights[s].size() != from.channels) {
       return Error(Code::kInvalidArgument, "weights are not one a channel");
     }
-    if (!options.weights.empty() && !AreWeights(options.weights[s])) {
-      return Error(Code::kInvalidArgument, "a weight is not finite, or below 0");
-    }
-    const std::vector<double>* weights = options.weights.empty() ? nullptr : &options.weights[s];
+    const std::vector<double>* weights = options.weights.empty() ? nullptr : &normalised[s];
     strips.push_back(Separate({from.channels, from.block, from.plane == 1,
                                static_cast<double>(tokens_), from.sums, from.products},
                               options.block, weights));

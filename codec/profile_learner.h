@@ -26,7 +26,8 @@ struct LearnOptions {
   // Karhunen-Loève transform of blocks of so many channels; 1: none.
   std::uint16_t block = 64;
   // How much an error of each channel matters: by layer, plane, head and channel; empty: all heads
-  // of a plane alike, relative to their power, and values more than keys.
+  // of a plane alike, relative to their power, and values more than keys. Of any common unit, each
+  // finite and at least 0, not all 0.
   std::vector<std::vector<double>> weights;  // by strip, in the order of Profile's strips
 };
 

@@ -1,9 +1,11 @@
 #include "client/admin/channel_weights.h"
 
 #include <cmath>
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 namespace kdn::admin {
 namespace {
@@ -11,8 +13,8 @@ namespace {
 using json = nlohmann::json;
 
 constexpr std::string_view kFormat = "kdn-channel-weights-1";
-// A hundred times what a model of 100 layers with 64 heads of 128 channels takes.
-constexpr std::streamoff kFileBytesMax = std::streamoff{1} << 30;
+// Some thirty times what a model of 100 layers with 64 heads of 128 channels takes.
+constexpr std::uintmax_t kFileBytesMax = std::uintmax_t{1} << 30;
 
 std::unexpected<Status> Refuse(const std::string& why) {
   return Error(Code::kInvalidArgument, "not channel weights: " + why);
@@ -48,12 +50,16 @@ Result<ChannelWeights> ParseChannelWeights(std::string_view text, const ModelFin
 }
 
 Result<ChannelWeights> ReadChannelWeights(const std::string& path, const ModelFingerprint& model) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return Error(Code::kNotFound, "cannot read " + path);
-  if (file.tellg() > kFileBytesMax) return Refuse(path + " is larger than 1 GiB");
-  file.seekg(0);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) return Error(Code::kNotFound, "cannot read " + path);
+  std::error_code error;
+  const bool is_file = std::filesystem::is_regular_file(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (!is_file || !file) return Error(Code::kNotFound, "cannot read " + path);
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error || size > kFileBytesMax) return Refuse(path + " is larger than 1 GiB");
+  std::string text(size, '\0');
+  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
+    return Error(Code::kNotFound, "cannot read " + path);
+  }
   return ParseChannelWeights(text, model);
 }
 

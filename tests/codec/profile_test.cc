@@ -187,6 +187,23 @@ TEST_F(RecordedProfile, EveryKernelTableGivesTheSameBits) {
   }
 }
 
+TEST_F(RecordedProfile, WeightsHaveAnyCommonUnit) {
+  const std::size_t heads = LayerCount(kv_->spec()) * 2 * kv_->spec().groups[0].kv_heads;
+  std::vector<double> weights(kv_->spec().groups[0].k_head_size, 1.0);
+  weights[3] = 8.0;
+  weights[5] = 0.0;
+  const auto of_unit = [&](double unit) {
+    std::vector<double> scaled = weights;
+    for (double& w : scaled) w *= unit;
+    return Learned({.draft_bits = 1.5, .block = 32, .weights = std::vector(heads, scaled)}).bytes();
+  };
+  const std::vector<std::byte> one = of_unit(1.0);
+  // Powers of two, which round alike.
+  EXPECT_EQ(of_unit(0x1p-200), one);
+  EXPECT_EQ(of_unit(0x1p200), one);
+  EXPECT_EQ(of_unit(0x1p1000), one);
+}
+
 TEST_F(RecordedProfile, AnObjectWantsItsProfileAndNoOther) {
   const Profile profile = Learned({});
   const Opened opened = codec::Open(opened_bytes_.emplace_back(Encode(&profile)));

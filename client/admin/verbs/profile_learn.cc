@@ -2,9 +2,12 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "base/limits.h"
 #include "client/admin/channel_weights.h"
@@ -87,8 +90,10 @@ Result<Sources> FindSources(const VerbContext& context, const LearnArguments& ar
 Result<const client::Model*> ModelFor(ProfileCluster& cluster, const Sources& sources,
                                       const LearnArguments& arguments) {
   if (arguments.spec_file.empty()) return cluster.ModelOf(sources.model);
+  std::error_code error;
+  const bool is_file = std::filesystem::is_regular_file(arguments.spec_file, error);
   std::ifstream file(arguments.spec_file, std::ios::binary);
-  if (!file) return Error(Code::kNotFound, "cannot read " + arguments.spec_file);
+  if (!is_file || !file) return Error(Code::kNotFound, "cannot read " + arguments.spec_file);
   const std::string bytes{std::istreambuf_iterator<char>(file), {}};
   KDN_ASSIGN_OR_RETURN(const ModelSpec spec, DecodeModelSpec(AsBytes(bytes)));
   if (FingerprintOf(spec) != sources.model) {

@@ -36,6 +36,7 @@ TEST(ChannelWeights, OfAnotherModelAreRefused) {
 TEST(ChannelWeights, AMissingFileIsSaid) {
   const test::TempDir folder;
   EXPECT_EQ(ReadChannelWeights(folder.File("none"), Model(7)).error().code(), Code::kNotFound);
+  EXPECT_EQ(ReadChannelWeights("/tmp", Model(7)).error().code(), Code::kNotFound);
 }
 
 TEST(ChannelWeights, NothingElseIsTakenForThem) {
