@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -65,7 +66,7 @@ class CodecBench {
       objects_.emplace_back();
       const Status status = codec.Encode(header_, page->kv(), page->blocks(), {0, kChunkTokens},
                                          nullptr, objects_.back(), scratch);
-      if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      Check(status);
     }
     for (const auto& object : objects_) opened_.push_back(Open(object));
   }
@@ -103,7 +104,9 @@ class CodecBench {
 
  private:
   static void Check(const Status& status) {
-    if (!status.ok()) std::fprintf(stderr, "codec_bench: %s\n", status.ToString().c_str());
+    if (status.ok()) return;
+    std::fprintf(stderr, "codec_bench: %s\n", status.ToString().c_str());
+    std::exit(2);
   }
   double Rate(int threads, const std::function<void(std::size_t, CodecScratch&)>& work) {
     std::vector<CodecScratch> scratch(static_cast<std::size_t>(threads));

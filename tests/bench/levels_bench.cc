@@ -3,9 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codec/codec_scratch.h"
@@ -55,6 +58,7 @@ class LevelsBench {
       pages_.push_back(std::make_unique<Pages>(spec_));
       FillWithGaussian(pages_.back()->bytes(), c);
       raw_.emplace_back(pages_.back()->bytes().size());
+      digests_.push_back(DigestOf(*pages_.back()));
     }
   }
 
@@ -114,18 +118,30 @@ class LevelsBench {
     });
   }
   double Decode(const ObjectCodec& codec, std::size_t levels, int threads) {
-    return Rate(threads, [&](std::size_t c, CodecScratch& scratch) {
+    const double rate = Rate(threads, [&](std::size_t c, CodecScratch& scratch) {
       for (const Place& place : places_[c]) {
         Check(codec.DecodeTile(header_, std::span(place).first(levels), pages_[c]->kv(),
                                pages_[c]->blocks(), {0, kChunkTokens}, profile_, scratch));
       }
     });
+    // Pages hold what was decoded: of exact, the values that were encoded.
+    for (std::size_t c = 0; c < pages_.size(); ++c) {
+      if ((DigestOf(*pages_[c]) == digests_[c]) != (levels == kLossyLevels + 1)) {
+        Check(Status(Code::kDataLoss, "what was decoded is not what it has to be"));
+      }
+    }
+    return rate;
   }
   [[nodiscard]] const ModelSpec& spec() const { return spec_; }
 
  private:
   static void Check(const Status& status) {
-    if (!status.ok()) std::fprintf(stderr, "levels_bench: %s\n", status.ToString().c_str());
+    if (status.ok()) return;
+    std::fprintf(stderr, "levels_bench: %s\n", status.ToString().c_str());
+    std::exit(2);
+  }
+  static std::size_t DigestOf(Pages& pages) {
+    return std::hash<std::string_view>()(AsText(pages.bytes()));
   }
   double Rate(int threads, const std::function<void(std::size_t, CodecScratch&)>& work) {
     std::vector<CodecScratch> scratch(static_cast<std::size_t>(threads));
@@ -145,6 +161,7 @@ class LevelsBench {
   double encode_rate_ = 0.0;
   std::vector<std::unique_ptr<Pages>> pages_;
   std::vector<std::vector<std::byte>> raw_;
+  std::vector<std::size_t> digests_;  // of the pages as they were filled
   std::vector<std::vector<std::byte>> objects_;
   std::vector<std::vector<Place>> places_;
 };
@@ -194,7 +211,7 @@ int main(int argc, char** argv) {
   LevelsBench bench(chunks, runs);
   bench.Encode(nullptr);
   const Figures without = Measure(bench, "no profile");
-  const Profile identity = bench.Learn(1, 2.0);
+  const Profile identity = bench.Learn(1, 2.3);
   bench.Encode(&identity);
   const Figures with_identity = Measure(bench, "profile without a transform");
   const Profile klt = bench.Learn(64, 1.5);
