@@ -1,6 +1,5 @@
 // Many peers who are a burden and no help: readers that take nothing, connections that do nothing,
 // connections without end. What others get is timed before and beside them, in turns.
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -9,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -21,6 +19,7 @@
 #include "base/random.h"
 #include "client/core/lookup_result.h"
 #include "proto/wire/read.h"
+#include "tests/fault/address.h"
 #include "tests/fault/cases.h"
 #include "tests/fault/load.h"
 #include "tests/fault/rig.h"
@@ -154,18 +153,12 @@ class Crowd {
 
   transport::Fd Dial(std::size_t daemon) {
     const std::string& endpoint = rig_.cluster().daemons()[daemon].endpoints[0];
-    const std::size_t colon = endpoint.rfind(':');
-    std::uint16_t port = 0;
-    std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
+    const sockaddr_in address = AddressOf(endpoint);
     transport::Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const timeval patience{5, 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     [[maybe_unused]] const int connected =
-        connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+        connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
     return fd;
   }
 

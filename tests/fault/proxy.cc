@@ -1,31 +1,16 @@
 #include "tests/fault/proxy.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <utility>
 
 #include "base/random.h"
+#include "tests/fault/address.h"
 
 namespace kdn::fault {
-namespace {
-
-sockaddr_in AddressOf(const std::string& endpoint) {
-  const std::size_t colon = endpoint.rfind(':');
-  std::uint16_t port = 0;
-  std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
-  return address;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<FlippingProxy>> FlippingProxy::Start(const std::string& listen,
                                                             const std::string& target) {

@@ -1,12 +1,10 @@
 // Peers that say no proper Hello, or only half of one.
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <utility>
@@ -14,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/random.h"
+#include "tests/fault/address.h"
 #include "tests/fault/cases.h"
 #include "transport/hello.h"
 #include "transport/wakeup.h"
@@ -131,17 +130,11 @@ Stranger StrangerOf(int kind, SeededRandom& random) {
 
 // A connection on which everything is said that this stranger has to say.
 transport::Fd Enter(const std::string& endpoint, const Bytes& bytes) {
-  const std::size_t colon = endpoint.rfind(':');
-  std::uint16_t port = 0;
-  std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
+  const sockaddr_in address = AddressOf(endpoint);
   transport::Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const timeval patience{8, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     [[maybe_unused]] const ssize_t sent = send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
   return fd;

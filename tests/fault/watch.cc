@@ -1,14 +1,13 @@
 #include "tests/fault/watch.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "tests/fault/address.h"
 #include "transport/wakeup.h"
 
 namespace kdn::fault {
@@ -27,18 +26,13 @@ std::string StatusEndpoint(Rig& rig, std::size_t node) {
 
 std::string MetricsOf(Rig& rig, std::size_t node) {
   const std::string endpoint = StatusEndpoint(rig, node);
-  const std::size_t colon = endpoint.rfind(':');
-  if (colon == std::string::npos) return "";
-  std::uint16_t port = 0;
-  std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  inet_pton(AF_INET, endpoint.substr(0, colon).c_str(), &address.sin_addr);
+  if (endpoint.empty()) return "";
+  const sockaddr_in address = AddressOf(endpoint);
   const transport::Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const timeval patience{5, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return "";
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    return "";
   const std::string request = "GET /metrics HTTP/1.1\r\nHost: kdn\r\nConnection: close\r\n\r\n";
   if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
   std::string text;
