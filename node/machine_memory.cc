@@ -5,26 +5,9 @@
 #include <sstream>
 
 #include "base/limits.h"
+#include "node/control_groups.h"
 
 namespace kdn::node {
-namespace {
-
-// The smallest limit of a group and those around it. "max" is no number; version 1 writes a huge
-// one.
-void LimitByGroups(const std::string& mount, std::string group, const char* file,
-                   MachineMemory& memory) {
-  for (;;) {
-    std::uint64_t limit = 0;
-    if (std::ifstream(mount + group + "/" + file) >> limit) {
-      memory.total_bytes = std::min(memory.total_bytes, limit);
-    }
-    if (group.empty()) break;
-    group.erase(group.rfind('/'));
-  }
-  memory.available_bytes = std::min(memory.available_bytes, memory.total_bytes);
-}
-
-}  // namespace
 
 std::optional<MachineMemory> ReadMachineMemory(const std::string& root) {
   MachineMemory memory;
@@ -39,20 +22,15 @@ std::optional<MachineMemory> ReadMachineMemory(const std::string& root) {
     if (name == "MemAvailable:") memory.available_bytes = kib * 1024;
   }
   if (memory.total_bytes == 0 || memory.available_bytes == 0) return std::nullopt;
-  // Lines are "number:controllers:/group"; version 2 names no controllers.
-  std::ifstream groups(root + "/proc/self/cgroup");
-  while (std::getline(groups, line)) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string group = line.substr(second + 1);
-    if (group == "/" || !group.starts_with('/')) group.clear();
-    if (controllers.empty()) LimitByGroups(root + "/sys/fs/cgroup", group, "memory.max", memory);
-    if (controllers == "memory") {
-      LimitByGroups(root + "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", memory);
+  ForEachMemoryGroup(root, [&](GroupVersion version, const std::string& folder) {
+    // "max" is no number; version 1 writes a huge one.
+    const char* file = version == GroupVersion::kTwo ? "memory.max" : "memory.limit_in_bytes";
+    std::uint64_t limit = 0;
+    if (std::ifstream(folder + file) >> limit) {
+      memory.total_bytes = std::min(memory.total_bytes, limit);
     }
-  }
+  });
+  memory.available_bytes = std::min(memory.available_bytes, memory.total_bytes);
   return memory;
 }
 

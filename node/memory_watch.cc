@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "node/control_groups.h"
+
 namespace kdn::node {
 namespace {
 
@@ -48,26 +50,19 @@ std::uint64_t Reclaimable(const std::string& path, const Files& files) {
   return cached - std::min(cached, kept);
 }
 
-// The group of those around the process that has the least left.
-void TakeTightest(const std::string& mount, std::string group, const Files& files,
+// The group in `folder`, if it has less left than the tightest so far.
+void TakeTightest(const std::string& folder, const Files& files,
                   std::optional<GroupMemory>& tightest) {
   constexpr std::uint64_t kNoLimit = std::uint64_t{1} << 60;  // version 1 writes a huge number
-  for (;;) {
-    const std::string folder = mount + group + "/";
-    const auto limit = ReadNumber(folder + files.limit);
-    const auto used = ReadNumber(folder + files.used);
-    if (limit && used && *limit < kNoLimit) {
-      const std::uint64_t held =
-          *used - std::min(*used, Reclaimable(folder + "memory.stat", files));
-      const GroupMemory memory{*limit, held};
-      const auto left = [](const GroupMemory& m) {
-        return m.limit_bytes - std::min(m.limit_bytes, m.used_bytes);
-      };
-      if (!tightest || left(memory) < left(*tightest)) tightest = memory;
-    }
-    if (group.empty()) break;
-    group.erase(group.rfind('/'));
-  }
+  const auto limit = ReadNumber(folder + files.limit);
+  const auto used = ReadNumber(folder + files.used);
+  if (!limit || !used || *limit >= kNoLimit) return;
+  const std::uint64_t held = *used - std::min(*used, Reclaimable(folder + "memory.stat", files));
+  const GroupMemory memory{*limit, held};
+  const auto left = [](const GroupMemory& m) {
+    return m.limit_bytes - std::min(m.limit_bytes, m.used_bytes);
+  };
+  if (!tightest || left(memory) < left(*tightest)) tightest = memory;
 }
 
 // What the process itself has, where no group says what it holds.
@@ -82,20 +77,9 @@ std::uint64_t OwnBytes(const std::string& root) {
 
 std::optional<GroupMemory> ReadGroupMemory(const std::string& root) {
   std::optional<GroupMemory> tightest;
-  // Lines are "number:controllers:/group"; version 2 names no controllers.
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string group = line.substr(second + 1);
-    if (group == "/" || !group.starts_with('/')) group.clear();
-    if (controllers.empty()) TakeTightest(root + "/sys/fs/cgroup", group, kVersion2, tightest);
-    if (controllers == "memory") {
-      TakeTightest(root + "/sys/fs/cgroup/memory", group, kVersion1, tightest);
-    }
-  }
+  ForEachMemoryGroup(root, [&](GroupVersion version, const std::string& folder) {
+    TakeTightest(folder, version == GroupVersion::kTwo ? kVersion2 : kVersion1, tightest);
+  });
   return tightest;
 }
 
