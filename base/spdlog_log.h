@@ -35,7 +35,4 @@ class SpdlogLog final : public Log {
 // "debug", "info", "warning", "error". kInvalidArgument for anything else.
 [[nodiscard]] Result<LogLevel> FindLogLevel(std::string_view name);
 
-// What follows the component in a line: event="..." name=value ...
-[[nodiscard]] std::string LogText(std::string_view event, std::initializer_list<LogField> fields);
-
 }  // namespace kdn
