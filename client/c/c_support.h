@@ -16,10 +16,16 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "client/c/callback_log.h"
 #include "kdn/client.h"
 #include "kdn/kdn.h"
 
 struct kdn_client {
+  ~kdn_client() {
+    client.reset();
+    if (log) log->Close();
+  }
+  std::shared_ptr<kdn::client::c::CallbackLog> log;  // null: the caller wants no lines
   std::unique_ptr<kdn::client::Client> client;
 };
 
@@ -85,6 +91,13 @@ void WriteStruct(T& from, T* to) {
 inline TimePoint DeadlineAfter(uint32_t timeout_ms) {
   if (timeout_ms == 0) return {};
   return std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+}
+
+// NULL is no trace: the client makes one.
+inline TraceId TraceOf(const uint8_t* bytes) {
+  TraceId trace;
+  if (bytes != nullptr) std::memcpy(trace.bytes.data(), bytes, TraceId::kSize);
+  return trace;
 }
 
 inline std::vector<std::byte> BytesOf(const uint8_t* bytes, std::size_t size) {

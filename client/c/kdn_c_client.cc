@@ -64,6 +64,25 @@ ClientOptions OptionsFrom(const kdn_client_options& given) {
   if (given.chunk_tokens != 0) options.chunk_tokens = given.chunk_tokens;
   if (given.timeout_ms != 0) options.timeout = std::chrono::milliseconds(given.timeout_ms);
   if (given.decode_threads != 0) options.decode_threads = given.decode_threads;
+  // An array of structs: the caller's stride is its own struct_size.
+  const auto* at = reinterpret_cast<const char*>(given.other_chunk_secrets);
+  for (std::size_t s = 0; at != nullptr && s < given.other_chunk_secret_count; ++s) {
+    const auto* raw = reinterpret_cast<const kdn_chunk_secret*>(at);
+    const kdn_chunk_secret secret = ReadStruct(raw);
+    options.chunk_secrets.push_back({SecretId{secret.id}, BytesOf(secret.bytes, secret.size)});
+    at += raw->struct_size;
+  }
+  if (given.slow_request_ms != 0) {
+    options.slow_request = std::chrono::milliseconds(given.slow_request_ms);
+  }
+  // Who drops debug lines pays nothing for making them.
+  options.log_requests = given.log != nullptr && given.log_level == KDN_LOG_DEBUG;
+  if (given.staging_bytes != 0) options.staging_bytes = given.staging_bytes;
+  options.connections = given.connections;
+  options.io_threads = given.io_threads;
+  options.insecure = given.insecure != 0;
+  options.shared_memory = given.no_shared_memory == 0;
+  if (given.congestion_control != nullptr) options.congestion_control = given.congestion_control;
   if (given.profile_refresh_ms != 0) {
     options.profile_refresh = std::chrono::milliseconds(given.profile_refresh_ms);
   }
@@ -116,12 +135,22 @@ kdn_code kdn_client_open(const kdn_client_options* options, kdn_client** client)
     }
     *client = nullptr;
     const kdn_client_options given = ReadStruct(options);
-    auto opened = given.embedded_dram_bytes > 0
-                      ? OpenEmbeddedFromC(OptionsFrom(given), given.embedded_dram_bytes,
-                                          given.embedded_disk_folder)
-                      : kdn::client::OpenClient(OptionsFrom(given));
+    if (given.log_level < KDN_LOG_DEBUG || given.log_level > KDN_LOG_ERROR) {
+      return Fail(Code::kInvalidArgument, "log_level ends at 3");
+    }
+    auto made = std::make_unique<kdn_client>();
+    if (given.log != nullptr) {
+      made->log = std::make_shared<CallbackLog>(given.log, given.log_context,
+                                                static_cast<kdn::LogLevel>(given.log_level));
+    }
+    kdn::client::ClientOptions with = OptionsFrom(given);
+    with.log = made->log;
+    auto opened = given.embedded_dram_bytes > 0 ? OpenEmbeddedFromC(with, given.embedded_dram_bytes,
+                                                                    given.embedded_disk_folder)
+                                                : kdn::client::OpenClient(with);
     if (!opened) return Fail(opened.error());
-    *client = new kdn_client{*std::move(opened)};
+    made->client = *std::move(opened);
+    *client = made.release();
     return kdn_code{0};
   });
 }

@@ -13,6 +13,26 @@ void Settle(kdn_lookup& lookup) {
   lookup.handle.reset();
 }
 
+kdn_code ReadOptions(const kdn_lookup_options* options, kdn::client::LookupOptions& ask) {
+  if (options == nullptr) return 0;
+  const kdn_lookup_options given = ReadStruct(options);
+  if (given.provenance_floor > 3 || given.level_min > 3) {
+    return Fail(Code::kInvalidArgument, "provenance_floor and level_min end at 3");
+  }
+  ask.floor = static_cast<kdn::ProvenanceKind>(given.provenance_floor);
+  ask.level_min = static_cast<kdn::Level>(given.level_min);
+  ask.deadline = DeadlineAfter(given.timeout_ms);
+  ask.extras = BytesOf(given.extras, given.extras_size);
+  ask.trace = TraceOf(given.trace);
+  return 0;
+}
+
+uint8_t TierNumber(std::string_view tier) {
+  if (tier == "dram") return 1;
+  if (tier == "disk") return 2;
+  return tier.empty() ? 0 : 3;
+}
+
 }  // namespace
 
 kdn_code kdn_lookup_start(kdn_client* client, const kdn_model* model, const uint32_t* tokens,
@@ -24,18 +44,24 @@ kdn_code kdn_lookup_start(kdn_client* client, const kdn_model* model, const uint
       return Fail(Code::kInvalidArgument, "client, model, tokens and lookup must not be NULL");
     }
     kdn::client::LookupOptions ask;
-    if (options != nullptr) {
-      const kdn_lookup_options given = ReadStruct(options);
-      if (given.provenance_floor > 3 || given.level_min > 3) {
-        return Fail(Code::kInvalidArgument, "provenance_floor and level_min end at 3");
-      }
-      ask.floor = static_cast<kdn::ProvenanceKind>(given.provenance_floor);
-      ask.level_min = static_cast<kdn::Level>(given.level_min);
-      ask.deadline = DeadlineAfter(given.timeout_ms);
-      ask.extras = BytesOf(given.extras, given.extras_size);
-    }
+    if (const kdn_code code = ReadOptions(options, ask); code != 0) return code;
     auto made = std::make_unique<kdn_lookup>();
     made->handle = client->client->Lookup(*ModelOf(model), {tokens, token_count}, ask);
+    *lookup = made.release();
+    return kdn_code{0};
+  });
+}
+
+kdn_code kdn_lookup_context_start(kdn_client* client, const kdn_model* model, const char* context,
+                                  const kdn_lookup_options* options, kdn_lookup** lookup) {
+  return Guarded([&] {
+    if (client == nullptr || model == nullptr || context == nullptr || lookup == nullptr) {
+      return Fail(Code::kInvalidArgument, "client, model, context and lookup must not be NULL");
+    }
+    kdn::client::LookupOptions ask;
+    if (const kdn_code code = ReadOptions(options, ask); code != 0) return code;
+    auto made = std::make_unique<kdn_lookup>();
+    made->handle = client->client->LookupContext(*ModelOf(model), context, ask);
     *lookup = made.release();
     return kdn_code{0};
   });
@@ -52,6 +78,23 @@ kdn_code kdn_lookup_wait(kdn_lookup* lookup, uint64_t* tokens_matched) {
     }
     Settle(*lookup);
     *tokens_matched = lookup->result.tokens_matched();
+    return kdn_code{0};
+  });
+}
+
+kdn_code kdn_lookup_describe(kdn_lookup* lookup, kdn_lookup_report* report) {
+  return Guarded([&] {
+    if (lookup == nullptr || report == nullptr) {
+      return Fail(Code::kInvalidArgument, "lookup and report must not be NULL");
+    }
+    Settle(*lookup);
+    kdn_lookup_report out{};
+    out.tokens_matched = lookup->result.tokens_matched();
+    out.chunks_matched = lookup->result.chunks_matched();
+    out.bytes = lookup->result.bytes();
+    out.provenance = static_cast<uint8_t>(lookup->result.provenance().kind);
+    out.tier = TierNumber(lookup->result.tier());
+    WriteStruct(out, report);
     return kdn_code{0};
   });
 }
@@ -87,6 +130,10 @@ kdn_code kdn_lookup_deserialize(const uint8_t* bytes, size_t size, kdn_lookup** 
   });
 }
 
+void kdn_lookup_cancel(kdn_lookup* lookup) {
+  if (lookup != nullptr && lookup->handle != nullptr) lookup->handle->Cancel();
+}
+
 void kdn_lookup_close(kdn_lookup* lookup) {
   delete lookup;
 }
@@ -109,6 +156,8 @@ kdn_code kdn_load_start(kdn_client* client, const kdn_model* model, const kdn_lo
     if (given.level_skipped > 3) return Fail(Code::kInvalidArgument, "level_skipped ends at 3");
     ask.level_max = static_cast<kdn::Level>(3 - given.level_skipped);
     if (given.layer_by_layer != 0) ask.order = kdn::client::LoadOrder::kLayerByLayer;
+    if (given.prefetch != 0) ask.urgency = kdn::client::LoadUrgency::kPrefetch;
+    ask.trace = TraceOf(given.trace);
     const BlockViews views(*blocks);
     auto started =
         client->client->Load(*ModelOf(model), lookup->result, {kv->pools}, views.tables(), ask);
@@ -134,6 +183,10 @@ kdn_code kdn_load_wait_layer(kdn_load* load, uint32_t layer) {
   });
 }
 
+uint64_t kdn_load_tokens_ready(kdn_load* load) {
+  return load == nullptr ? 0 : load->handle->TokensReady();
+}
+
 void kdn_load_cancel(kdn_load* load) {
   if (load != nullptr) load->handle->Cancel();
 }
@@ -151,6 +204,7 @@ kdn_code kdn_load_wait(kdn_load* load, kdn_load_report* report) {
     out.bytes_received = ended.bytes_received;
     out.pieces_corrupt = ended.pieces_corrupt;
     out.replicas_failed_over = ended.replicas_failed_over;
+    out.reads_hedged = ended.reads_hedged;
     WriteStruct(out, report);
     return kdn_code{0};
   });

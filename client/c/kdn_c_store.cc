@@ -25,6 +25,7 @@ kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_
     if (given.levels != 0) ask.levels = kdn::LevelSet(given.levels);
     ask.extras = BytesOf(given.extras, given.extras_size);
     ask.deadline = DeadlineAfter(given.timeout_ms);
+    ask.trace = TraceOf(given.trace);
     auto made = client->client->PlanStore(*ModelOf(model), {tokens, token_count}, ask);
     if (!made) return Fail(made.error());
     if (chunks_to_store != nullptr) *chunks_to_store = made->chunks_to_store();

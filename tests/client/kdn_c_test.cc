@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <mutex>
 #include <string>
 #include <vector>
+
+#include "tests/support/temp_dir.h"
 
 namespace {
 
@@ -15,6 +18,7 @@ constexpr kdn_code kOk = 0;
 constexpr kdn_code kInvalidArgument = 3;
 constexpr kdn_code kResourceExhausted = 8;
 constexpr kdn_code kFailedPrecondition = 9;
+constexpr std::uint8_t kDram = 1;  // kdn_lookup_report::tier
 
 constexpr std::uint32_t kLayers = 2;
 constexpr std::uint32_t kHeads = 2;
@@ -80,8 +84,9 @@ class KdnC : public testing::Test {
     return group;
   }
 
-  void OpenAll() {
-    const kdn_client_options options = Options();
+  void OpenAll() { OpenAll(Options()); }
+
+  void OpenAll(const kdn_client_options& options) {
     ASSERT_EQ(kdn_client_open(&options, &client_), kOk) << kdn_last_error();
     const kdn_kv_group group = Group();
     const kdn_model_spec spec = Spec(group);
@@ -110,9 +115,13 @@ class KdnC : public testing::Test {
   }
 
   kdn_store_report Store() {
-    auto report = Sized<kdn_store_report>();
     auto options = Sized<kdn_plan_options>();
     options.provenance = 3;
+    return Store(options);
+  }
+
+  kdn_store_report Store(const kdn_plan_options& options) {
+    auto report = Sized<kdn_store_report>();
     kdn_plan* plan = nullptr;
     kdn_store* store = nullptr;
     std::uint32_t chunks = 0;
@@ -128,9 +137,9 @@ class KdnC : public testing::Test {
     return report;
   }
 
-  kdn_lookup* Lookup(std::uint64_t& matched) {
+  kdn_lookup* Lookup(std::uint64_t& matched, const kdn_lookup_options* options = nullptr) {
     kdn_lookup* lookup = nullptr;
-    EXPECT_EQ(kdn_lookup_start(client_, model_, tokens_.data(), tokens_.size(), nullptr, &lookup),
+    EXPECT_EQ(kdn_lookup_start(client_, model_, tokens_.data(), tokens_.size(), options, &lookup),
               kOk);
     EXPECT_EQ(kdn_lookup_wait(lookup, &matched), kOk);
     return lookup;
@@ -330,6 +339,130 @@ TEST_F(KdnC, ALoadBeforeItsLookupWasWaitedForIsRefused) {
             kFailedPrecondition);
   EXPECT_EQ(load, nullptr);
   kdn_lookup_close(lookup);
+}
+
+TEST_F(KdnC, ANamedContextIsFoundWithoutTokensAndDescribed) {
+  OpenAll();
+  Fill();
+  auto options = Sized<kdn_plan_options>();
+  options.provenance = 3;
+  options.context = "report";
+  EXPECT_EQ(Store(options).chunks_stored, 3U);
+  kdn_lookup* lookup = nullptr;
+  ASSERT_EQ(kdn_lookup_context_start(client_, model_, "report", nullptr, &lookup), kOk);
+  auto report = Sized<kdn_lookup_report>();
+  ASSERT_EQ(kdn_lookup_describe(lookup, &report), kOk) << kdn_last_error();
+  EXPECT_EQ(report.tokens_matched, 192U);
+  EXPECT_EQ(report.chunks_matched, 3U);
+  EXPECT_GT(report.bytes, 0U);
+  EXPECT_EQ(report.provenance, 3U);
+  EXPECT_EQ(report.tier, kDram);
+  kdn_lookup_close(lookup);
+  ASSERT_EQ(kdn_lookup_context_start(client_, model_, "none", nullptr, &lookup), kOk);
+  ASSERT_EQ(kdn_lookup_describe(lookup, &report), kOk);
+  EXPECT_EQ(report.tokens_matched, 0U);
+  EXPECT_EQ(report.tier, 0U);
+  kdn_lookup_close(lookup);
+  EXPECT_EQ(kdn_lookup_context_start(client_, model_, nullptr, nullptr, &lookup), kInvalidArgument);
+}
+
+class Lines {
+ public:
+  static void Take(void* lines, std::int32_t level, const char* line) {
+    auto& self = *static_cast<Lines*>(lines);
+    const std::scoped_lock lock(self.mutex_);
+    self.lines_.push_back(std::to_string(level) + " " + line);
+  }
+  std::size_t CountOf(const std::string& text) {
+    const std::scoped_lock lock(mutex_);
+    return static_cast<std::size_t>(std::count_if(
+        lines_.begin(), lines_.end(),
+        [&](const std::string& line) { return line.find(text) != std::string::npos; }));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
+TEST_F(KdnC, TheCallersTraceStandsInTheLinesOfItsRequests) {
+  Lines lines;
+  kdn_client_options options = Options();
+  options.log = Lines::Take;
+  options.log_context = &lines;
+  options.log_level = KDN_LOG_DEBUG;
+  OpenAll(options);
+  Fill();
+  const std::uint8_t trace[16] = {0xAB, 0xCD};
+  auto plan = Sized<kdn_plan_options>();
+  plan.provenance = 3;
+  plan.trace = trace;
+  Store(plan);
+  auto ask = Sized<kdn_lookup_options>();
+  ask.provenance_floor = 3;
+  ask.level_min = 3;
+  ask.trace = trace;
+  std::uint64_t matched = 0;
+  kdn_lookup* lookup = Lookup(matched, &ask);
+  auto fetch = Sized<kdn_load_options>();
+  fetch.prefetch = 1;
+  fetch.trace = trace;
+  kdn_load* load = nullptr;
+  ASSERT_EQ(kdn_load_start(client_, model_, lookup, kv_, &blocks_, &fetch, &load), kOk);
+  auto report = Sized<kdn_load_report>();
+  EXPECT_EQ(kdn_load_wait(load, &report), kOk);
+  EXPECT_EQ(report.tokens_loaded, 192U);
+  EXPECT_EQ(kdn_load_tokens_ready(load), 192U);
+  EXPECT_EQ(report.reads_hedged, 0U);
+  kdn_load_close(load);
+  kdn_lookup_close(lookup);
+  const std::string name = "trace=abcd0000000000000000000000000000";
+  EXPECT_EQ(lines.CountOf(name), 3U);
+  EXPECT_EQ(lines.CountOf("0 event=\"lookup over\" " + name), 1U);
+}
+
+TEST_F(KdnC, LinesBelowTheCallersLevelAreDropped) {
+  Lines lines;
+  kdn_client_options options = Options();
+  options.log = Lines::Take;
+  options.log_context = &lines;
+  options.log_level = KDN_LOG_ERROR;
+  OpenAll(options);
+  Fill();
+  Store();
+  EXPECT_EQ(lines.CountOf(""), 0U);
+  options.log_level = 4;
+  kdn_client* client = nullptr;
+  EXPECT_EQ(kdn_client_open(&options, &client), kInvalidArgument);
+}
+
+TEST_F(KdnC, WhatWasStoredUnderAnEarlierSecretIsFound) {
+  const kdn::test::TempDir folder;
+  kdn_client_options options = Options();
+  options.embedded_disk_folder = folder.path().c_str();
+  OpenAll(options);
+  Fill();
+  EXPECT_EQ(Store().chunks_stored, 3U);
+  kdn_kv_close(kv_);
+  kv_ = nullptr;
+  kdn_client_close(client_);
+  const std::uint8_t later[32] = {4, 5, 6};
+  options.chunk_secret = later;
+  options.chunk_secret_id = 2;
+  std::uint64_t matched = 0;
+  OpenAll(options);
+  kdn_lookup_close(Lookup(matched));
+  EXPECT_EQ(matched, 0U);
+  kdn_kv_close(kv_);
+  kdn_client_close(client_);
+  auto earlier = Sized<kdn_chunk_secret>();
+  earlier.bytes = secret_;
+  earlier.size = sizeof(secret_);
+  options.other_chunk_secrets = &earlier;
+  options.other_chunk_secret_count = 1;
+  OpenAll(options);
+  kdn_lookup_close(Lookup(matched));
+  EXPECT_EQ(matched, 192U);
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ static bool forward(worker* w, const step* s, const uint8_t* lookup_bytes, outco
   kdn_lookup* lookup = NULL;
   kdn_load* load = NULL;
   if (s->tokens_matched > 0) {
-    kdn_load_options options = {sizeof(options), 5000, 0, 1, 0};
+    kdn_load_options options = {
+        .struct_size = sizeof(options), .timeout_ms = 5000, .layer_by_layer = 1};
     if (!ok(kdn_lookup_deserialize(lookup_bytes, s->lookup_size, &lookup), "deserialize") ||
         !ok(kdn_load_start(w->client, w->model, lookup, w->kv, &w->blocks, &options, &load),
             "kdn_load_start")) {

@@ -11,7 +11,9 @@
  *   - Nothing throws, aborts or blocks past the deadline given (timeout_ms; 0: the client's). A
  *     store is given none: it ends within 60 s, and kdn_store_wait_read says what it waits for.
  *   - A client may be shared between threads; a handle belongs to one thread at a time, except
- *     kdn_load_layer_ready and kdn_load_wait_layer.
+ *     kdn_load_layer_ready, kdn_load_wait_layer and kdn_load_tokens_ready.
+ *   - A trace is 16 bytes of the caller's that stand in the logs of all daemons that the request
+ *     reaches; NULL: the client makes one.
  */
 #ifndef KDN_KDN_H_
 #define KDN_KDN_H_
@@ -39,6 +41,25 @@ KDN_API const char* kdn_version(void); /* "0.1.0" */
 
 /* -- Client ---------------------------------------------------------------------------------- */
 
+/* One line of the client's log, without a line break: event="..." name=value ... Called by any of
+ * the library's threads, two at a time too, until kdn_client_close returns. It must not call this
+ * library, nor wait: requests stand still meanwhile. */
+typedef enum kdn_log_level {
+  KDN_LOG_DEBUG = 0,
+  KDN_LOG_INFO = 1,
+  KDN_LOG_WARNING = 2,
+  KDN_LOG_ERROR = 3
+} kdn_log_level;
+typedef void (*kdn_log_function)(void* context, int32_t level, const char* line);
+
+/* A secret from which chunk keys are made. */
+typedef struct kdn_chunk_secret {
+  size_t struct_size;
+  uint32_t id;
+  const uint8_t* bytes;
+  size_t size;
+} kdn_chunk_secret;
+
 typedef struct kdn_client_options {
   size_t struct_size;
   const char* coordinator;   /* "host:port"; NULL with embedded_dram_bytes > 0 */
@@ -59,6 +80,20 @@ typedef struct kdn_client_options {
    * one in the background (0: 32; UINT32_MAX: never). */
   uint32_t profile_refresh_ms;
   uint32_t profile_learn_chunks;
+  /* Earlier secrets, of chunks that lookups shall still find; new ones are stored under
+   * chunk_secret. */
+  const kdn_chunk_secret* other_chunk_secrets;
+  size_t other_chunk_secret_count;
+  kdn_log_function log; /* NULL: nothing is written */
+  void* log_context;
+  int32_t log_level;              /* kdn_log_level: lines below it are dropped */
+  uint32_t slow_request_ms;       /* what took so long has a line at info level; 0: 1000 */
+  uint64_t staging_bytes;         /* bounds the compressed bytes in flight; 0: 256 MiB */
+  uint32_t connections;           /* per peer; 0: min(cores, 4) */
+  uint32_t io_threads;            /* that move bytes to and from sockets, at most 16; 0: 1 */
+  uint8_t insecure;               /* 1 allows plaintext off loopback */
+  uint8_t no_shared_memory;       /* 1: nodes of this host are asked through sockets too */
+  const char* congestion_control; /* of TCP; NULL: the system's */
 } kdn_client_options;
 
 /* Returns at once, whether a cluster answers or not. */
@@ -159,21 +194,40 @@ typedef struct kdn_lookup_options {
   uint8_t level_min;        /* 0 draft .. 3 exact */
   const uint8_t* extras;    /* of this request: cache salt, image hashes */
   size_t extras_size;
+  const uint8_t* trace; /* 16 bytes or NULL */
 } kdn_lookup_options;
 
 /* Never waits. `options` may be NULL: exact values only. */
 KDN_API kdn_code kdn_lookup_start(kdn_client* client, const kdn_model* model,
                                   const uint32_t* tokens, size_t token_count,
                                   const kdn_lookup_options* options, kdn_lookup** lookup);
+/* What is stored of a named context: no tokens are needed. Else as kdn_lookup_start. */
+KDN_API kdn_code kdn_lookup_context_start(kdn_client* client, const kdn_model* model,
+                                          const char* context, const kdn_lookup_options* options,
+                                          kdn_lookup** lookup);
 KDN_API int kdn_lookup_done(kdn_lookup* lookup);
 /* Waits, at the latest until the deadline, and sets how many tokens at the front can be loaded. */
 KDN_API kdn_code kdn_lookup_wait(kdn_lookup* lookup, uint64_t* tokens_matched);
+
+typedef struct kdn_lookup_report {
+  size_t struct_size;
+  uint64_t tokens_matched; /* at the front, that can be loaded */
+  uint32_t chunks_matched;
+  uint64_t bytes;     /* compressed, that loading all of it moves */
+  uint8_t provenance; /* the worst of all chunks matched: 0 unknown .. 3 exact */
+  uint8_t tier;       /* of the best replicas: 0 nothing matched, 1 DRAM, 2 disk, 3 both */
+} kdn_lookup_report;
+
+/* What a lookup found, to judge whether loading it is worth its while. Waits as kdn_lookup_wait. */
+KDN_API kdn_code kdn_lookup_describe(kdn_lookup* lookup, kdn_lookup_report* report);
 /* Keeps no more than the first `tokens` tokens: where ranks agree on less. Requires: done. */
 KDN_API kdn_code kdn_lookup_truncate(kdn_lookup* lookup, uint64_t tokens);
 /* For another process. Sets *size to the size needed; 8 if capacity is smaller. Requires: done. */
 KDN_API kdn_code kdn_lookup_serialize(kdn_lookup* lookup, uint8_t* bytes, size_t capacity,
                                       size_t* size);
 KDN_API kdn_code kdn_lookup_deserialize(const uint8_t* bytes, size_t size, kdn_lookup** lookup);
+/* Unless it is done, it is a miss soon. */
+KDN_API void kdn_lookup_cancel(kdn_lookup* lookup);
 KDN_API void kdn_lookup_close(kdn_lookup* lookup);
 
 /* -- Load -------------------------------------------------------------------------------------- */
@@ -184,6 +238,8 @@ typedef struct kdn_load_options {
   uint64_t skip_tokens;   /* at the front: the engine has them; a chunk multiple */
   uint8_t layer_by_layer; /* 0: chunk by chunk from the front */
   uint8_t level_skipped;  /* reads no finer level than 3 (exact) minus this, if there are coarser */
+  uint8_t prefetch;       /* 1: wanted later, gives way to what an engine waits for */
+  const uint8_t* trace;   /* 16 bytes or NULL */
 } kdn_load_options;
 
 typedef struct kdn_load_report {
@@ -194,6 +250,7 @@ typedef struct kdn_load_report {
   uint64_t bytes_received;
   uint32_t pieces_corrupt;
   uint32_t replicas_failed_over;
+  uint32_t reads_hedged; /* read from a second replica as the first was late */
 } kdn_load_report;
 
 /* `kv` and its memory stay until the load is closed. `options` may be NULL. */
@@ -205,6 +262,8 @@ KDN_API int kdn_load_done(kdn_load* load);
 KDN_API int kdn_load_layer_ready(kdn_load* load, uint32_t layer);
 /* 0 once the layer is in the pages; 5 if it will not come: recompute. */
 KDN_API kdn_code kdn_load_wait_layer(kdn_load* load, uint32_t layer);
+/* Tokens at the front that are valid in all layers by now. */
+KDN_API uint64_t kdn_load_tokens_ready(kdn_load* load);
 KDN_API void kdn_load_cancel(kdn_load* load);
 KDN_API kdn_code kdn_load_wait(kdn_load* load, kdn_load_report* report);
 KDN_API void kdn_load_close(kdn_load* load); /* cancels if it is not done */
@@ -222,6 +281,9 @@ typedef struct kdn_plan_options {
   const uint8_t* extras;
   size_t extras_size;
   uint8_t levels; /* bits 0 draft .. 3 exact: 8, or 1, 3, 7, 15; 0: exact alone */
+  /* 16 bytes or NULL. Stands in the logs of the store as well; who asks again with the same one
+   * gets the same tickets. */
+  const uint8_t* trace;
 } kdn_plan_options;
 
 KDN_API kdn_code kdn_plan_open(kdn_client* client, const kdn_model* model, const uint32_t* tokens,
