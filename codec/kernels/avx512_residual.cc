@@ -57,7 +57,7 @@ void SumSquares(const std::byte* predicted, const std::byte* actual, std::size_t
 struct Coded {
   __m512i symbols;
   __m512i rest;
-  __m512i mask;  // of the bits that count unless the value escapes
+  __m512i mask;  // of the rest's bits that count; none of what escapes
   __mmask32 escapes;
 };
 [[gnu::always_inline]] inline Coded Code(const std::byte* predicted, const std::byte* actual,
@@ -79,21 +79,25 @@ struct Coded {
   const __m512i ones = _mm512_set4_epi32(0, 0, 0x7F3F1F0F, 0x07030100);
   const __m512i mask = _mm512_shuffle_epi8(ones, shift);
   return {.symbols = _mm512_maskz_add_epi16(inside, above_least, _mm512_set1_epi16(kLeast)),
-          .rest = _mm512_and_si512(off, mask),
-          .mask = mask,
+          .rest = off,
+          .mask = _mm512_maskz_mov_epi16(inside, mask),
           .escapes = ~inside};
 }
-// 64 bytes below 128 out of as many numbers of 16 bits.
+// The lower bytes of as many numbers of 16 bits.
 [[gnu::always_inline]] inline __m512i Narrow(__m512i low, __m512i high) {
-  const __m512i fours = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
-  return _mm512_permutexvar_epi64(fours, _mm512_packus_epi16(low, high));
+  alignas(64) static constexpr std::uint8_t kEven[64] = {
+      0,  2,  4,   6,   8,   10,  12,  14,  16,  18,  20,  22,  24,  26,  28,  30,
+      32, 34, 36,  38,  40,  42,  44,  46,  48,  50,  52,  54,  56,  58,  60,  62,
+      64, 66, 68,  70,  72,  74,  76,  78,  80,  82,  84,  86,  88,  90,  92,  94,
+      96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126};
+  return _mm512_permutex2var_epi8(low, _mm512_load_si512(kEven), high);
 }
 
-void PutEscapes(__mmask32 escapes, const std::byte* actual, std::byte*& escape) {
-  for (; escapes != 0; escapes &= escapes - 1) {
-    __builtin_memcpy(escape, actual + 2 * __builtin_ctz(escapes), 2);
-    escape += 2;
-  }
+// Writes 32 words, of which those that escape count: there is room for all that were read so far.
+[[gnu::always_inline]] inline void PutEscapes(__mmask32 escapes, const std::byte* actual,
+                                              std::byte*& escape) {
+  _mm512_storeu_si512(escape, _mm512_maskz_compress_epi16(escapes, _mm512_loadu_si512(actual)));
+  escape += 2 * __builtin_popcount(escapes);
 }
 
 }  // namespace
@@ -136,12 +140,8 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
     _mm512_store_si512(rest, Narrow(low.rest, high.rest));
     _mm512_store_si512(mask, Narrow(low.mask, high.mask));
     _mm512_storeu_si512(out.symbols + i, Narrow(low.symbols, high.symbols));
-    if ((low.escapes | high.escapes) != 0) {
-      const __mmask64 escapes = _mm512_kunpackd(high.escapes, low.escapes);
-      _mm512_mask_storeu_epi8(mask, escapes, _mm512_setzero_si512());
-      PutEscapes(low.escapes, actual + 2 * i, escape);
-      PutEscapes(high.escapes, actual + 2 * i + 64, escape);
-    }
+    PutEscapes(low.escapes, actual + 2 * i, escape);
+    PutEscapes(high.escapes, actual + 2 * i + 64, escape);
     for (int k = 0; k < 8; ++k) {
       bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
     }

@@ -236,17 +236,14 @@ void SpreadsOneByOne(const std::byte* predicted, const std::byte* actual, std::s
 class RawBits {
  public:
   explicit RawBits(std::byte* out) : first_(out), next_(out) {}
-  // Below 2^count, at most 64 of them. Writes up to 8 bytes.
+  // Below 2^count, at most 56 of them. Writes 8 bytes.
   void Put(std::uint64_t bits, unsigned count) {
     waiting_ |= bits << held_;
     __builtin_memcpy(next_, &waiting_, sizeof(waiting_));
-    // What did not fit; two shifts, as one by 64 would be none.
-    const std::uint64_t rest = bits >> 1 >> (63 - held_);
     held_ += count;
-    const bool full = held_ >= 64;
-    waiting_ = full ? rest : waiting_;
-    next_ += full ? sizeof(waiting_) : 0;
-    held_ %= 64;
+    next_ += held_ / 8;
+    waiting_ >>= held_ & ~7U;
+    held_ %= 8;
   }
   // Bytes in all; bits left over in the last one are 0.
   std::size_t Finish() {
@@ -258,7 +255,7 @@ class RawBits {
   std::byte* first_;
   std::byte* next_;
   std::uint64_t waiting_ = 0;
-  unsigned held_ = 0;  // below 64
+  unsigned held_ = 0;  // below 8
 };
 
 // One value: its symbol, and its low bits or itself.

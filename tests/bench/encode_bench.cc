@@ -312,12 +312,13 @@ class Stages {
 };
 
 // The slower of no profile and one without a transform, all levels, the fastest kernels.
-double PrintOurs(OurSide& ours, int runs, double theirs) {
+double PrintOurs(OurSide& ours, int runs, double theirs, bool only_fastest) {
   const Profile identity = ours.Learn(1, 2.3);
   const Profile klt = ours.Learn(64, 1.5);
   double worst = 1e9;
   for (const Kernels* kernels : SupportedKernels()) {
     const bool fastest = kernels == SupportedKernels().back();
+    if (only_fastest && !fastest) continue;
     const auto line = [&](const char* name, const Profile* profile, unsigned levels) {
       double bits = 0.0;
       const double rate = ours.Encode(fastest ? runs : 1, kernels->name, profile,
@@ -348,6 +349,8 @@ int main(int argc, char** argv) {
   app.add_option("--json", json, "write the result to this file");
   app.add_option("--chunks", chunks, "chunks of 32 MiB to code")->check(CLI::Range(1, 64));
   app.add_option("--runs", runs, "runs of each measurement")->check(CLI::Range(1, 100));
+  bool only_fastest = false;
+  app.add_flag("--fastest", only_fastest, "measure the fastest kernels only");
   CLI11_PARSE(app, argc, argv);
 
   OurSide ours(chunks);
@@ -366,9 +369,11 @@ int main(int argc, char** argv) {
       coder, bits, one, three);
   std::printf("ours, a strip of 256 tokens and 128 channels in a cache, G values/s:\n");
   Stages stages(4 * runs);
-  for (const Kernels* kernels : SupportedKernels()) stages.Print(*kernels);
+  for (const Kernels* kernels : SupportedKernels()) {
+    if (!only_fastest || kernels == SupportedKernels().back()) stages.Print(*kernels);
+  }
   std::printf("ours, whole chunks of 32 MiB, times one level of theirs:\n");
-  const double worst = PrintOurs(ours, runs, one);
+  const double worst = PrintOurs(ours, runs, one, only_fastest);
   std::printf("all levels against their three levels side by side: %.1f times\n", worst / three);
   return Report({.name = "encode_bench",
                  .group = "codec",
