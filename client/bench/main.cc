@@ -140,6 +140,11 @@ void AddCluster(CLI::App& app, Options& options) {
   group->add_option("--timeout-ms", options.timeout_ms, "of an operation")
       ->check(CLI::Range(1U, 3600000U))
       ->capture_default_str();
+  group->add_option("--io-threads", options.io_threads, "of each library; 0: its default")
+      ->check(CLI::Range(0U, 16U))
+      ->capture_default_str();
+  group->add_flag("!--no-shared-memory", options.shared_memory,
+                  "asks nodes of this host through sockets, as it does others");
   group->add_option("--congestion", options.congestion_control,
                     "TCP congestion control; default: the system's");
 }
@@ -183,6 +188,8 @@ Result<client::ClientOptions> ClientOptionsOf(const Options& options) {
   client.staging_bytes = std::size_t{options.staging_mib} << 20;
   client.timeout = std::chrono::milliseconds(options.timeout_ms);
   client.congestion_control = options.congestion_control;
+  client.io_threads = options.io_threads;
+  client.shared_memory = options.shared_memory;
   client.profile_learn_chunks = 0;  // its values are no model's
   return client;
 }

@@ -172,7 +172,9 @@ nlohmann::json JsonOf(const Options& options) {
           {"decode_threads", options.decode_threads},
           {"staging_mib", options.staging_mib},
           {"timeout_ms", options.timeout_ms},
-          {"congestion", options.congestion_control}};
+          {"congestion", options.congestion_control},
+          {"io_threads", options.io_threads},
+          {"shared_memory", options.shared_memory}};
 }
 
 }  // namespace kdn::bench

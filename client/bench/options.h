@@ -52,6 +52,8 @@ struct Options {
   std::uint32_t staging_mib = 256;
   std::uint32_t timeout_ms = 10000;
   std::string congestion_control;
+  std::uint32_t io_threads = 0;
+  bool shared_memory = true;
 
   std::string output = "table";
   bool histograms = false;

@@ -24,6 +24,11 @@ def run(program, *arguments):
                           check=False, text=True)
 
 
+def mapped_by(pids):
+    """How many pieces of clients' memory these processes have mapped."""
+    return sum(Path(f"/proc/{pid}/maps").read_text().count("/memfd:kdn") for pid in pids)
+
+
 class KdnBench(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -75,6 +80,26 @@ class KdnBench(unittest.TestCase):
                        ["--store-level", "all", "--read-level", "standard"], ["--store-level", "all"]):
             self.assert_clean(self.bench("--records", "6", "--geometry", "4x2x64", *levels, *SHORT,
                                          "--seed", str(hash(tuple(levels)) % 1000)))
+
+    def test_a_node_of_this_host_can_be_asked_through_sockets(self):
+        nodes = [d["pid"] for n, d in self.daemons.items() if n != "coordinator"]
+        before = mapped_by(nodes)  # what other clients left is unmapped, but not awaited
+        for options in (["--no-shared-memory", "--io-threads", "2"], []):
+            bench = subprocess.Popen(
+                [PROGRAMS / "kdn-bench", "--cluster", self.cluster, "--output", "json", "--records",
+                 "20", "--size", "256KiB", *SHORT, *options],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertIn("stored", bench.stderr.readline())
+            self.assertIn("running", bench.stderr.readline())
+            mapped = mapped_by(nodes)
+            out, _ = bench.communicate(timeout=60)
+            report = json.loads(out)
+            self.assert_clean(report)
+            self.assertEqual(report["parameters"]["shared_memory"], not options)
+            if options:
+                self.assertLessEqual(mapped, before)
+            else:
+                self.assertGreater(mapped, 0)
 
     def test_records_of_an_earlier_run_are_read_again(self):
         same = ["--records", "20", "--size", "64KiB", "--seed", "77"]
@@ -152,7 +177,8 @@ class KdnBench(unittest.TestCase):
     def test_help_names_every_option_that_json_tells(self):
         told = run("kdn-bench", "--help").stdout
         report = self.bench("--records", "2", "--size", "64KiB", "--duration", "0.1", "--warmup", "0")
-        names = {"warmup_s": "warmup", "duration_s": "duration", "drain_s": "drain"}
+        names = {"warmup_s": "warmup", "duration_s": "duration", "drain_s": "drain",
+                 "shared_memory": "no_shared_memory"}
         for name in report["parameters"]:
             if name != "loop":
                 self.assertIn("--" + names.get(name, name).replace("_", "-"), told)
