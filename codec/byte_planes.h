@@ -44,10 +44,12 @@ inline constexpr std::size_t kNoiseRunMin = 4 * kNoiseSamples * kNoiseSampleSymb
 
 // Decodes the strips s with wanted[s] != 0 and points strips[s][p] at their planes, which lie in
 // scratch or in `tile`. False if the tile is not what EncodeBytePlanes() writes, as far as can be
-// told from its directory, padding and the wanted strips. Any bytes are safe; work is bounded by
-// the shape. Raw symbols may have bits above their plane's width: merge drops them.
+// told from its directory, padding and the wanted strips. Of those the first `tokens` are wanted;
+// what strips[s] has of the others is unspecified. Any bytes are safe; at most
+// kTileSymbolsPerByteMax symbols are decoded for each of them, and as many set as are wanted. Raw
+// symbols may have bits above their plane's width: merge drops them.
 [[nodiscard]] bool DecodeBytePlanes(const Kernels& kernels, const TileShape& shape, ConstBytes tile,
-                                    std::span<const std::uint8_t> wanted, Scratch& scratch,
-                                    std::span<ConstPlanePointers> strips);
+                                    std::span<const std::uint8_t> wanted, std::size_t tokens,
+                                    Scratch& scratch, std::span<ConstPlanePointers> strips);
 
 }  // namespace kdn::codec

@@ -72,10 +72,12 @@ std::uint16_t WordAt(ConstBytes bytes, std::size_t offset) {
 
 class PlaneDecoder {
  public:
-  PlaneDecoder(const TileShape& shape, ConstBytes tile, Scratch& scratch)
+  // `wanted`: how many symbols of each run.
+  PlaneDecoder(const TileShape& shape, ConstBytes tile, std::size_t wanted, Scratch& scratch)
       : layouts_(PlanesOf(shape.dtype)),
         strips_(shape.strips()),
         symbols_(shape.strip_values()),
+        wanted_(wanted),
         cut_(symbols_),
         tile_(tile),
         runs_(scratch.Take<Run>(layouts_.size() * strips_)) {}
@@ -104,7 +106,7 @@ class PlaneDecoder {
     const std::byte* data = tile_.data() + run.data_offset;
     switch (run.mode) {
       case RunMode::kConstant:
-        std::memset(out, run.value, symbols_);
+        std::memset(out, run.value, wanted_);  // two bytes may stand for millions
         break;
       case RunMode::kRaw:
         if (layouts_[p].raw_bits == 8) return reinterpret_cast<const std::uint8_t*>(data);
@@ -186,6 +188,7 @@ class PlaneDecoder {
   std::span<const PlaneLayout> layouts_;
   std::size_t strips_;
   std::size_t symbols_;  // of one run
+  std::size_t wanted_;
   BlockCut cut_;
   ConstBytes tile_;
   std::span<Run> runs_;  // plane by plane
@@ -200,9 +203,9 @@ std::size_t DecodePlanesRoom(const TileShape& shape) {
 }
 
 bool DecodeBytePlanes(const Kernels& kernels, const TileShape& shape, ConstBytes tile,
-                      std::span<const std::uint8_t> wanted, Scratch& scratch,
+                      std::span<const std::uint8_t> wanted, std::size_t tokens, Scratch& scratch,
                       std::span<ConstPlanePointers> strips) {
-  PlaneDecoder decoder(shape, tile, scratch);
+  PlaneDecoder decoder(shape, tile, tokens * shape.head_size, scratch);
   if (!decoder.Parse()) return false;
   BlockQueue queue(kernels, tile);
   for (std::size_t p = 0; p < PlanesOf(shape.dtype).size(); ++p) {

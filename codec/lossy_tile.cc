@@ -137,9 +137,10 @@ void SynthesiseStrip(const LossyContext& context, const TileShape& shape, const 
   }
 }
 
-// Rows of values in value order.
-void FillDenseRows(const TileShape& shape, std::vector<std::ptrdiff_t>& rows) {
-  rows.resize(shape.tokens);
+// Rows of the first tokens' values in value order.
+void FillDenseRows(const TileShape& shape, std::uint32_t tokens,
+                   std::vector<std::ptrdiff_t>& rows) {
+  rows.resize(tokens);
   const auto row_bytes = static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype));
   for (std::size_t t = 0; t < rows.size(); ++t)
     rows[t] = static_cast<std::ptrdiff_t>(t) * row_bytes;
@@ -197,7 +198,7 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
   scratch.predicted.resize(shape.strip_bytes());
   scratch.floats.resize(shape.strip_values());
   scratch.codes.resize(shape.strip_values());
-  FillDenseRows(shape, scratch.rows);
+  FillDenseRows(shape, shape.tokens, scratch.rows);
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     ReadStrip(context, tile, turning, memory, s, scratch.object_turns, scratch.values.data(),
               scratch.floats.data());
@@ -236,8 +237,10 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
   const bool exact = tiles.back().entry.at.level == Level::kExact;
   const bool raw = tiles.back().entry.scheme == TileScheme::kRaw;
   const std::int64_t turned_by = exact ? 0 : moved;
-  FillTurns(context, turning, tile.first_position + static_cast<std::uint64_t>(turned_by),
-            shape.tokens, scratch.turns);
+  // Of exact, where bits follow one another, all are decoded; else what is wanted of the chunk.
+  const std::uint32_t tokens = exact ? shape.tokens : memory.tokens();
+  FillTurns(context, turning, tile.first_position + static_cast<std::uint64_t>(turned_by), tokens,
+            scratch.turns);
   std::vector<StripCoding> codings;
   if (context.profile != nullptr) codings = ProfileCodings(context, tile);
   NestedDecoder decoder(context.kernels, shape, codings, scratch.nested);
@@ -268,7 +271,7 @@ Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,
   }
   // Values wait in scratch until every strip is known to decode.
   scratch.values.resize(shape.raw_bytes());
-  FillDenseRows(shape, scratch.rows);
+  FillDenseRows(shape, tokens, scratch.rows);
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     if (wanted[s] == 0) continue;
     const auto values =

@@ -78,9 +78,10 @@ Status CheckTiles(std::span<const TileBytes> tiles) {
     if (nested) at.level = static_cast<Level>(i);
     const TileEntry& entry = tiles[i].entry;
     const bool last = nested && at.level == Level::kExact;
+    // Exact on top of others is no bins, whatever its entry says.
     const bool scheme =
-        entry.scheme == first.scheme ||
-        (last && (entry.scheme == TileScheme::kResidual || entry.scheme == TileScheme::kRaw));
+        last ? entry.scheme == TileScheme::kResidual || entry.scheme == TileScheme::kRaw
+             : entry.scheme == first.scheme;
     if (tiles.size() > kLevelCount || entry.at != at || !scheme) {
       return Status(Code::kInvalidArgument, "the tiles are not those of one place, draft first");
     }
@@ -115,7 +116,9 @@ Status DecodePlanes(const Kernels& kernels, const TileShape& shape, ConstBytes b
   const auto wanted = scratch.Take<std::uint8_t>(shape.strips());
   for (std::size_t s = 0; s < wanted.size(); ++s) wanted[s] = memory.Holds(s) ? 1 : 0;
   const auto strips = scratch.Take<ConstPlanePointers>(shape.strips());
-  if (!DecodeBytePlanes(kernels, shape, bytes, wanted, scratch, strips)) return DoesNotDecode();
+  if (!DecodeBytePlanes(kernels, shape, bytes, wanted, memory.tokens(), scratch, strips)) {
+    return DoesNotDecode();
+  }
   // Nothing has been written yet and nothing can fail from here on.
   for (std::size_t s = 0; s < wanted.size(); ++s) {
     if (wanted[s] == 0) continue;
@@ -287,21 +290,26 @@ Status DecodeMoved(const LossyContext& context, const LossyTile& tile, const Til
   const TileShape& shape = tile.place.shape;
   scratch.values.resize(shape.raw_bytes());
   const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
-  // A pool of one block that holds the tile and nothing else.
+  // A pool of one block that holds what the memory holds of the tile, and nothing else.
   const std::uint32_t block = 0;
-  std::vector<std::byte*> bases;
-  for (std::size_t l = 0; l < tile.place.first_layer + shape.layers; ++l) {
-    const bool before = l < tile.place.first_layer;
-    bases.push_back(before ? nullptr
-                           : scratch.values.data() +
-                                 (l - tile.place.first_layer) * shape.heads * shape.strip_bytes());
+  std::vector<std::byte*> bases(tile.place.first_layer + shape.layers, nullptr);
+  Range heads;
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    if (!memory.Holds(s)) continue;
+    const auto head = static_cast<std::uint16_t>(memory.HeadOf(s));
+    if (heads.count == 0) heads.first = head;
+    heads.count = std::max(heads.count, static_cast<std::uint16_t>(head - heads.first + 1));
+    const std::size_t l = s / shape.heads;
+    bases[tile.place.first_layer + l] =
+        scratch.values.data() +
+        (l * shape.heads + heads.first - tile.at.kv_heads.first) * shape.strip_bytes();
   }
   std::vector<KvPool> pools(tile.place.group + 1);
   KvPool& pool = pools[tile.place.group];
   pool.block_tokens = shape.tokens;
   pool.block_count = 1;
-  pool.first_head = tile.at.kv_heads.first;
-  pool.head_count = tile.at.kv_heads.count;
+  pool.first_head = heads.first;
+  pool.head_count = heads.count;
   pool.planes[tile.place.plane] = {
       .base = bases,
       .block_stride = 0,
@@ -309,15 +317,20 @@ Status DecodeMoved(const LossyContext& context, const LossyTile& tile, const Til
       .head_stride = static_cast<std::ptrdiff_t>(shape.strip_bytes()),
       .dim_stride = static_cast<std::ptrdiff_t>(DTypeBytes(shape.dtype))};
   const std::vector<std::span<const std::uint32_t>> tables(pools.size(), std::span(&block, 1));
-  const ChunkPlace whole{.first_token = 0, .token_count = shape.tokens};
+  const ChunkPlace wanted{.first_token = 0, .token_count = memory.tokens()};
   const PagedKv kv{pools};
   const BlockTables blocks{tables};
-  const Memory copy{kv, blocks, whole};
+  const Memory copy{kv, blocks, wanted};
   const TileMemory values(copy, tile.place, tile.at.kv_heads);
   KDN_RETURN_IF_ERROR(one.entry.scheme == TileScheme::kRaw
                           ? DecodeRaw(shape, one.bytes, values)
                           : DecodePlanes(context.kernels, shape, one.bytes, values, scratch.bytes));
-  TurnValues(context, tile, moved, scratch.values);
+  for (std::size_t s = 0; s < shape.strips(); ++s) {
+    if (!memory.Holds(s)) continue;
+    TurnValues(
+        context, tile, moved,
+        MutableBytes(scratch.values).subspan(s * shape.strip_bytes(), memory.tokens() * row_bytes));
+  }
   return DecodeRaw(shape, scratch.values, memory);
 }
 
@@ -332,7 +345,8 @@ Status CheckLossy(const ObjectHeader& header, const Profile* profile, const Tile
   if (tile.shape.head_size % kClassWidthUnit != 0) {
     return Status(Code::kUnimplemented, "lossy levels need head sizes that are multiples of 16");
   }
-  if ((header.profile == ProfileId()) != (profile == nullptr)) {
+  if (header.profile != (profile == nullptr ? ProfileId() : profile->id()) ||
+      (profile != nullptr && profile->id().IsZero())) {
     return Status(Code::kInvalidArgument, "the object is coded with another profile");
   }
   if (profile != nullptr &&

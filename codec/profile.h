@@ -1,6 +1,7 @@
 // What a model's KV values look like, learned once and shared by all of its chunks: how to bring
 // the values of a head into components of known spread, and how to code those. A profile never
-// changes: its id is the SHA-256 of its bytes, which whoever stores or fetches it computes.
+// changes: its id is the SHA-256 of its bytes, which whoever stores or fetches it computes and
+// tells.
 //
 // Without a profile each tile brings its own (codec/nested.h), which costs bytes.
 //
@@ -117,6 +118,10 @@ class Profile {
   static Result<Profile> Decode(const ModelSpec& spec, ConstBytes bytes);
 
   [[nodiscard]] const std::vector<std::byte>& bytes() const { return bytes_; }
+  // What objects that are coded with it name; zeros until Name(), and then nothing can be coded or
+  // decoded with it. Objects that name another one are refused instead of decoded to wrong values.
+  [[nodiscard]] const ProfileId& id() const { return id_; }
+  void Name(const ProfileId& id) { id_ = id; }
   [[nodiscard]] const ModelFingerprint& model() const { return parts_.model; }
   [[nodiscard]] std::span<const SymbolCoder> coders() const { return coders_; }  // of the tables
   // `plane`: index into the group's planes, as PagedKv has them.
@@ -132,6 +137,7 @@ class Profile {
 
  private:
   Profile() = default;
+  ProfileId id_;
   Parts parts_;
   std::vector<SymbolCoder> coders_;
   std::vector<std::array<std::size_t, 3>> first_strip_;  // of each plane of a layer, and their end

@@ -60,9 +60,10 @@ class ProfileLearner {
 
   [[nodiscard]] std::uint64_t tokens() const { return tokens_; }
 
-  // kFailedPrecondition before there are twice as many tokens as a block has channels;
-  // kInvalidArgument for larger blocks than were counted, kUnimplemented for a model so large that
-  // a profile has no room for its tables.
+  // kFailedPrecondition before there are 64 tokens and twice as many as a block has channels;
+  // kInvalidArgument for larger blocks than were counted and for weights that are not what
+  // LearnOptions says, kUnimplemented for a model so large that a profile has no room for its
+  // tables.
   [[nodiscard]] Result<Profile> Learn(const ModelFingerprint& model,
                                       const LearnOptions& options) const;
 

@@ -13,6 +13,10 @@ namespace kdn::codec {
 
 inline constexpr std::size_t kBlockSteps = 256;
 inline constexpr std::size_t kBlockSymbolsMax = kBlockSteps * kRansLanes;
+// No tile has more coded symbols than this for each of its bytes: a block has its states.
+inline constexpr std::size_t kTileSymbolsPerByteMax =
+    (kBlockSymbolsMax + kLeanHeadBytes - 1) / kLeanHeadBytes;
+static_assert(kLeanHeadBytes <= kRansStateBytes);
 // A block's bytes are padded with zeros to a multiple of this, a run's to kRunAlignment.
 inline constexpr std::size_t kBlockAlignment = 4;
 inline constexpr std::size_t kRunAlignment = 16;

@@ -52,6 +52,8 @@ class TileMemory {
   [[nodiscard]] RowFormat format() const {
     return {.dtype = tile_.shape.dtype, .head_size = tile_.shape.head_size};
   }
+  // Tokens whose values lie here, the chunk's first ones.
+  [[nodiscard]] std::uint32_t tokens() const { return place_.token_count; }
   [[nodiscard]] std::uint32_t HeadOf(std::size_t strip) const {
     return heads_.first + static_cast<std::uint32_t>(strip % tile_.shape.heads);
   }

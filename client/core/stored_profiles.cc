@@ -36,7 +36,9 @@ Result<std::shared_ptr<const LoadedProfile>> ReadProfile(const Model& model, Con
   if (Status status = profile.FinishForEncoding(); !status.ok()) {
     return Error(Code::kDataLoss, status.message());
   }
-  return std::make_shared<const LoadedProfile>(ProfileIdOf(bytes), root, std::move(profile));
+  const ProfileId id = ProfileIdOf(bytes);
+  profile.Name(id);
+  return std::make_shared<const LoadedProfile>(id, root, std::move(profile));
 }
 
 Result<StoredProfiles> StoredProfiles::Make(Client& client) {

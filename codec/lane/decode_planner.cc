@@ -205,7 +205,9 @@ Status DecodePlanner::AddPlace(const Target& target, std::span<const LaunchTile>
   KDN_RETURN_IF_ERROR(memory.Check());
   const TileShape& shape = work.tile.shape;
   if (tiles[0].entry.scheme == TileScheme::kNested) {
-    if ((target.header.profile == ProfileId()) != (target.profile == nullptr)) {
+    const ProfileId id =
+        target.profile == nullptr ? ProfileId() : target.profile->image.profile().id();
+    if (target.header.profile != id || (target.profile != nullptr && id.IsZero())) {
       return Refuse(Code::kInvalidArgument, "the object is coded with another profile");
     }
     if (shape.head_size % kClassWidthUnit != 0) {

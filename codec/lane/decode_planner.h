@@ -58,7 +58,9 @@ class DecodePlanner {
   // Adds places of one object, each its tiles of one (layer group, head group, plane), coarsest
   // first. `kv` has the addresses of the memory that the launch writes, which is never touched
   // here; the other arguments are as for DecodeTile(), and so are errors, with kUnimplemented also
-  // for exact on top of fine: then nothing has been added, and the message names the place.
+  // for exact on top of fine, kInvalidArgument for bytes_dev that is not aligned and
+  // kResourceExhausted for a plan of more than 1 GiB: then nothing has been added, and the message
+  // names the place.
   Status Add(const ObjectHeader& header, std::span<const std::span<const LaunchTile>> places,
              const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
              const LaunchProfile* profile);

@@ -22,6 +22,7 @@
 #include "tests/bench/bars.h"
 #include "tests/bench/cachegen.h"
 #include "tests/bench/recorded_text.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -233,6 +234,7 @@ class CachegenBench {
     Profile profile = std::move(*learned);
     const Status finished = profile.FinishForEncoding();
     if (!finished.ok()) Fail("learn", finished);
+    profile.Name(codec::NumberedProfileId(1));
     return profile;
   }
 

@@ -66,7 +66,7 @@ Status CodedContext::Encode(const codec::Profile* profile) {
     chunk.place = {.first_token = first, .token_count = std::min(tokens_ - first, kChunkTokens)};
     ObjectHeader header;
     header.key.bytes[0] = std::byte{1};
-    if (profile != nullptr) header.profile.bytes[0] = std::byte{1};
+    if (profile != nullptr) header.profile = profile->id();
     header.part.layers = {0, static_cast<std::uint16_t>(config().layers)};
     header.part.kv_heads = {0, static_cast<std::uint16_t>(config().kv_heads)};
     header.heads_per_group = header.part.kv_heads.count;

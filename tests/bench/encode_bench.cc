@@ -28,6 +28,7 @@
 #include "tests/bench/codec_pages.h"
 #include "tests/bench/report.h"
 #include "tests/bench/torchac_coder.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -152,6 +153,7 @@ class OurSide {
         learner.Learn(ModelFingerprint(), {.draft_bits = draft_bits, .block = block, .weights = {}})
             .value();
     Check(profile.FinishForEncoding());
+    profile.Name(NumberedProfileId(1));
     return profile;
   }
 
@@ -166,7 +168,7 @@ class OurSide {
     header.part.kv_heads = {0, 8};
     header.layers_per_group = 1;
     header.heads_per_group = 8;
-    if (profile != nullptr) header.profile.bytes[0] = std::byte{1};
+    if (profile != nullptr) header.profile = profile->id();
     const ObjectCodec codec = ObjectCodec::Make(spec_, kernels).value();
     std::size_t bytes = 0;
     const double seconds = BestCpuSeconds(runs, [&] {

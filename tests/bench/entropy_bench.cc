@@ -16,6 +16,7 @@
 #include "tests/bench/recorded_text.h"
 #include "tests/bench/synthetic_kv.h"
 #include "tests/bench/tile_anatomy.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -46,6 +47,7 @@ Profile LearnFrom(const ModelSpec& spec, const Chunks& chunks, std::uint16_t blo
       learner.Learn({}, {.draft_bits = kDraftBits, .block = block, .weights = {}}).value();
   const Status finished = profile.FinishForEncoding();
   if (!finished.ok()) Fail("learn", finished);
+  profile.Name(codec::NumberedProfileId(1));
   return profile;
 }
 

@@ -105,7 +105,7 @@ LevelObject EncodeLevels(const ChunkMemory& chunk, std::uint64_t first_position,
   header.part.kv_heads = {0, group.kv_heads};
   header.layers_per_group = tile_layers;
   header.heads_per_group = group.kv_heads;
-  if (profile != nullptr) header.profile.bytes[0] = std::byte{1};
+  if (profile != nullptr) header.profile = profile->id();
   LevelObject object;
   object.profile = profile;
   object.values = chunk.values();

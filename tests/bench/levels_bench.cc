@@ -17,6 +17,7 @@
 #include "codec/profile_learner.h"
 #include "tests/bench/codec_pages.h"
 #include "tests/bench/report.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -71,6 +72,7 @@ class LevelsBench {
         learner.Learn(ModelFingerprint(), {.draft_bits = draft_bits, .block = block, .weights = {}})
             .value();
     Check(profile.FinishForEncoding());
+    profile.Name(NumberedProfileId(1));
     return profile;
   }
 
@@ -84,7 +86,7 @@ class LevelsBench {
     header_.part.kv_heads = {0, 8};
     header_.layers_per_group = 1;
     header_.heads_per_group = 8;
-    if (profile != nullptr) header_.profile.bytes[0] = std::byte{1};
+    if (profile != nullptr) header_.profile = profile->id();
     const ObjectCodec codec = ObjectCodec::Make(spec_).value();
     objects_.assign(pages_.size(), {});
     places_.clear();

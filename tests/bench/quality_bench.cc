@@ -22,6 +22,7 @@
 #include "tests/bench/quality_log.h"
 #include "tests/bench/quality_texts.h"
 #include "tests/bench/report.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -146,6 +147,7 @@ class QualityBench {
       coding.learned_on[half] = std::make_unique<codec::Profile>(Get(learner.Learn(
           FingerprintOf(model_->spec()), {.draft_bits = bits, .block = block, .weights = {}})));
       Check(coding.learned_on[half]->FinishForEncoding());
+      coding.learned_on[half]->Name(codec::NumberedProfileId(half));
     }
     return coding;
   }

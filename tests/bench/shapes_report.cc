@@ -12,6 +12,7 @@
 #include "codec/profile_learner.h"
 #include "tests/bench/bars.h"
 #include "tests/bench/synthetic_kv.h"
+#include "tests/codec/profile_ids.h"
 #include "tests/codec/recorded_kv.h"
 
 namespace {
@@ -99,6 +100,7 @@ class Table {
         learner.Learn({}, {.draft_bits = kDraftBits, .block = block, .weights = {}}).value();
     const Status finished = profile.FinishForEncoding();
     if (!finished.ok()) Fail("learn", finished);
+    profile.Name(codec::NumberedProfileId(1));
     return profile;
   }
 

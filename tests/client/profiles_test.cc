@@ -231,6 +231,7 @@ TEST_F(ProfilesTest, DecodedValuesAreThoseOfTheCodecItself) {
     ASSERT_EQ(client_->AwaitProfile(*model_, {}).value(), ProfileIdOf(profile.bytes()));
     ASSERT_EQ(Store(2).code, Code::kOk);
     ASSERT_TRUE(profile.FinishForEncoding().ok());
+    profile.Name(ProfileIdOf(profile.bytes()));
     const codec::ObjectCodec codec = codec::ObjectCodec::Make(kv_->spec()).value();
     for (std::size_t levels = 1; levels <= 4; ++levels) {
       codec::Page want(kv_->spec(), 2 * kChunk);
@@ -238,7 +239,7 @@ TEST_F(ProfilesTest, DecodedValuesAreThoseOfTheCodecItself) {
         ObjectHeader header = kv_->HeaderFor(kChunk, 1, 1);
         header.levels_encoded = kAll;
         header.first_position = c * kChunk;
-        header.profile.bytes[0] = std::byte{1};
+        header.profile = profile.id();
         const codec::ChunkPlace place{.first_token = c * kChunk, .token_count = kChunk};
         std::vector<std::byte> object;
         ASSERT_TRUE(

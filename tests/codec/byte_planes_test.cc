@@ -160,13 +160,35 @@ TEST(BytePlanes, UnwantedStripsAreLeftAlone) {
   Scratch scratch(memory, DecodePlanesRoom(shape));
   const std::vector<std::uint8_t> wanted = {0, 1, 0, 0};
   std::vector<ConstPlanePointers> strips(4);
-  ASSERT_TRUE(DecodeBytePlanes(Best(), shape, tile, wanted, scratch, strips));
+  ASSERT_TRUE(DecodeBytePlanes(Best(), shape, tile, wanted, shape.tokens, scratch, strips));
   EXPECT_EQ(strips[0][0], nullptr);
   EXPECT_EQ(strips[3][0], nullptr);
   Bytes strip(shape.strip_bytes());
   Best().merge[0](strips[1].data(), 1, shape.strip_values(), strip.data(), 0);
   EXPECT_TRUE(std::equal(strip.begin(), strip.end(),
                          values.begin() + static_cast<std::ptrdiff_t>(shape.strip_bytes())));
+}
+
+// A run of one value takes two bytes, whatever the header says of its length.
+TEST(BytePlanes, OfConstantsNoMoreIsSetThanIsWanted) {
+  const TileShape shape = Shape(DType::kBf16, 2, 4096, 64);
+  const Bytes tile = EncodeValues(Best(), shape, Bytes(shape.raw_bytes()), kNoBound);
+  EXPECT_LE(tile.size(), 32U);
+  for (const std::size_t tokens : {1U, 4096U}) {
+    Bytes memory(DecodePlanesRoom(shape) + Scratch::kAlignment, std::byte{0xAB});
+    Scratch scratch(memory, DecodePlanesRoom(shape));
+    std::vector<ConstPlanePointers> strips(2);
+    const std::vector<std::uint8_t> wanted = {1, 1};
+    ASSERT_TRUE(DecodeBytePlanes(Best(), shape, tile, wanted, tokens, scratch, strips));
+    std::size_t set = 0;
+    for (const ConstPlanePointers& strip : strips) {
+      for (std::size_t p = 0; p < 2; ++p) {
+        set += static_cast<std::size_t>(
+            std::count(strip[p], strip[p] + shape.strip_values(), std::uint8_t{0}));
+      }
+    }
+    EXPECT_EQ(set, 2 * 2 * tokens * 64);
+  }
 }
 
 class DamagedTile : public testing::TestWithParam<const Kernels*> {};

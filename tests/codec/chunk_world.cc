@@ -146,8 +146,7 @@ ChunkWorld::ChunkWorld(const ModelSpec& spec, std::uint32_t tokens, float k_bias
 Result<std::vector<std::byte>> ChunkWorld::Encode(const Profile* profile,
                                                   std::string_view kernels) {
   KDN_ASSIGN_OR_RETURN(const ObjectCodec codec, ObjectCodec::Make(spec_, kernels));
-  header.profile = ProfileId();
-  if (profile != nullptr) header.profile.bytes[0] = std::byte{9};
+  header.profile = profile == nullptr ? ProfileId() : profile->id();
   std::vector<std::byte> object;
   const Status status = codec.Encode(header, kv(), tables(), place(), profile, object, scratch_);
   if (!status.ok()) return std::unexpected(status);

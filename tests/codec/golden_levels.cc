@@ -67,6 +67,13 @@ void Flip(std::byte& b) {
   b ^= std::byte{1};
 }
 
+// The first tile says that it is of another scheme.
+auto SaysIt(TileScheme is) {
+  return [is](MutableBytes segment, std::size_t) {
+    segment[kIndexHeadBytes + 9] = static_cast<std::byte>(is);
+  };
+}
+
 std::vector<GoldenLevelDamage> MakeDamages() {
   const auto change = [](Level level, auto how) {
     return [level, how](Bytes& object) { ChangeTiles(object, level, how); };
@@ -121,11 +128,9 @@ std::vector<GoldenLevelDamage> MakeDamages() {
               [](MutableBytes segment, std::size_t tiles) { Flip(segment[tiles + 32 + 2]); }),
        Code::kDataLoss, true},
       {"broken_scheme",  // fine says that it is raw
-       change(Level::kFine,
-              [](MutableBytes segment, std::size_t) {
-                segment[kIndexHeadBytes + 9] = static_cast<std::byte>(TileScheme::kRaw);
-              }),
-       Code::kInvalidArgument, true},
+       change(Level::kFine, SaysIt(TileScheme::kRaw)), Code::kInvalidArgument, true},
+      {"broken_exact_scheme",  // exact says that it is bins, as its coarser levels are
+       change(Level::kExact, SaysIt(TileScheme::kNested)), Code::kInvalidArgument, true},
       {"broken_wants_profile",
        [](Bytes& object) {
          ObjectHeader header = DecodeHeader(object).value();

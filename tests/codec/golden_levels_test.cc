@@ -11,6 +11,7 @@
 
 #include "codec/kernels/select.h"
 #include "proto/object/object.h"
+#include "tests/codec/profile_ids.h"
 
 namespace kdn::codec {
 namespace {
@@ -23,6 +24,7 @@ std::optional<Profile> ProfileFor(const GoldenObject& golden) {
   if (!golden.profile) return std::nullopt;
   Profile profile = Profile::Decode(SpecOf(golden), ReadGoldenFile(kGoldenProfile)).value();
   EXPECT_TRUE(profile.FinishForEncoding().ok());
+  profile.Name(NumberedProfileId(0));
   return profile;
 }
 

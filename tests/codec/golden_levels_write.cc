@@ -8,6 +8,7 @@
 
 #include "codec/kernels/kernels.h"
 #include "tests/codec/golden_levels.h"
+#include "tests/codec/profile_ids.h"
 
 namespace {
 
@@ -52,6 +53,7 @@ int main(int argc, char** argv) {
   const std::string folder = std::string(argv[1]) + "/";
   Profile profile = LearnGoldenProfile();
   bool good = profile.FinishForEncoding().ok();
+  profile.Name(NumberedProfileId(0));
   good = Write(folder + std::string(kGoldenProfile), profile.bytes()) && good;
   for (const GoldenProfileDamage& damage : GoldenProfileDamages()) {
     auto broken = profile.bytes();

@@ -72,7 +72,7 @@ inline ObjectHeader HeaderOf(const LaneCase& c) {
   header.part.kv_heads = {0, c.spec.groups[0].kv_heads};
   header.layers_per_group = 2;
   header.heads_per_group = 2;
-  if (c.profile != nullptr) header.profile.bytes[0] = std::byte{9};
+  if (c.profile != nullptr) header.profile = c.profile->id();
   return header;
 }
 

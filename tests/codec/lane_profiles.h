@@ -12,6 +12,7 @@
 
 #include "codec/profile.h"
 #include "codec/tile_plan.h"
+#include "tests/codec/profile_ids.h"
 
 namespace kdn::codec {
 
@@ -85,6 +86,7 @@ inline Profile RandomProfile(const ModelSpec& spec, std::uint64_t seed, bool at_
   }
   Profile profile = Profile::Make(spec, std::move(parts)).value();
   if (!profile.FinishForEncoding().ok()) std::abort();
+  profile.Name(NumberedProfileId(seed));
   return profile;
 }
 

@@ -151,6 +151,14 @@ TEST_F(LaneRefusal, WhatCannotBePlannedIsRefusedWithAReason) {
   LaneCase other = case_;
   other.profile = &profile;
   EXPECT_EQ(code(other, 1), Code::kInvalidArgument);
+  // Of two profiles of one model an object wants the one that it names.
+  Use({.spec = SmallSpec(), .tokens = 20, .levels = kAll, .profile = &profile});
+  EXPECT_EQ(code(case_, 1), Code::kOk);
+  const Profile foreign = RandomProfile(case_.spec, 2);
+  other = case_;
+  other.profile = &foreign;
+  EXPECT_EQ(code(other, 1), Code::kInvalidArgument);
+  Use({.spec = SmallSpec(), .tokens = 20, .levels = kAll, .decoded_levels = 4});
   other = case_;
   other.moved = -1001;
   EXPECT_EQ(code(other, 1), Code::kInvalidArgument);

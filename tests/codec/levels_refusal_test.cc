@@ -137,5 +137,66 @@ TEST(LevelsRefusal, HostileBytesCostNoMoreWorkThanTheShape) {
   }
 }
 
+// Nothing of its components is coded at any level: all there is are means.
+Profile SilentProfile(const ModelSpec& spec) {
+  Profile::Parts parts;
+  SymbolTable& table = parts.tables.emplace_back();
+  table.model.count = 2;
+  table.model.symbol = {32, 33};
+  table.model.frequency = {128, 128};
+  for (std::uint32_t l = 0; l < LayerCount(spec); ++l) {
+    const KvGroup& group = GroupOfLayer(spec, l);
+    for (const std::uint16_t channels : {group.k_head_size, group.v_head_size}) {
+      for (std::size_t head = 0; head < group.kv_heads; ++head) {
+        StripProfile& strip = parts.strips.emplace_back();
+        strip.classes = {{.width = channels, .start = kLossyLevels}};
+        strip.mean.assign(channels, 0.0F);
+        strip.scale.assign(channels, 1.0F);
+      }
+    }
+  }
+  Profile profile = Profile::Make(spec, std::move(parts)).value();
+  EXPECT_TRUE(profile.FinishForEncoding().ok());
+  return profile;
+}
+
+// Values that never change take next to no bytes, and any header may say that there are 4,096
+// tokens of them: what they cost is what is written of them.
+TEST(LevelsRefusal, WorkIsBoundedByBytesAndByWhatIsWritten) {
+  TileOptions options{.heads = 2, .tokens = 4096, .head_size = 64};
+  OneTile whole(options);
+  const Profile silent = SilentProfile(whole.spec());
+  const Profile made = MadeProfile(whole.spec(), 3);
+  std::size_t smallest = ~std::size_t{0};
+  for (const Profile* with : {static_cast<const Profile*>(nullptr), &silent, &made}) {
+    TileScheme exact = TileScheme::kRaw;
+    const LevelTiles tiles = whole.Encode(kScalarKernels, with, Level::kExact, exact);
+    const std::vector<ConstBytes> views(tiles.begin(), tiles.end());
+    for (const std::uint32_t tokens : {1U, 65U, 4096U}) {
+      options.dims_apart = tokens == 65;
+      OneTile wanted(options, tokens);
+      const std::size_t written = wanted.shape().strips() * tokens * options.head_size;
+      for (std::size_t levels = 1; levels <= kLevelCount; ++levels) {
+        std::size_t bytes = 0;
+        for (std::size_t l = 0; l < levels; ++l) bytes += views[l].size();
+        (void)TakeWork();
+        ASSERT_TRUE(wanted
+                        .Decode(kCountedKernels, with,
+                                wanted.TilesOf(std::span(views).first(levels), exact), 0)
+                        .ok());
+        const KernelWork work = TakeWork();
+        ASSERT_LE(work.symbols, kTileSymbolsPerByteMax * bytes);
+        const bool residual = levels == kLevelCount && exact == TileScheme::kResidual;
+        const std::size_t bound = written + (residual ? work.symbols : 0);
+        ASSERT_LE(work.values, bound) << tokens << " tokens, " << levels << " levels";
+        ASSERT_LE(work.codes, bound);
+        ASSERT_LE(work.products, bound * kMatrixBlockMax);
+        smallest = std::min(smallest, bytes);
+      }
+    }
+  }
+  EXPECT_EQ(smallest, 4U);  // two strips without exponents
+}
+
 }  // namespace
 }  // namespace kdn::codec

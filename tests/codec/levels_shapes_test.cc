@@ -10,6 +10,7 @@
 #include "codec/profile_learner.h"
 #include "tests/codec/chunk_world.h"
 #include "tests/codec/one_tile.h"
+#include "tests/codec/profile_ids.h"
 #include "tests/codec/values.h"
 
 namespace kdn::codec {
@@ -127,6 +128,7 @@ TEST(LevelsShapes, BiasesOfKeysCostNoPrecision) {
                 .ok());
         profile.emplace(learner.Learn({}, {.draft_bits = 1.5, .block = 32}).value());
         ASSERT_TRUE(profile->FinishForEncoding().ok());
+        profile->Name(NumberedProfileId(1));
       }
       const Profile* with = profile ? &*profile : nullptr;
       const auto object = world->Encode(with).value();

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "tests/codec/profile_ids.h"
 
 namespace kdn::codec {
 namespace {
@@ -198,6 +199,7 @@ Profile MadeProfile(const ModelSpec& spec, std::uint64_t seed) {
   }
   Profile profile = Profile::Make(spec, std::move(parts)).value();
   (void)profile.FinishForEncoding();
+  profile.Name(NumberedProfileId(seed));
   return profile;
 }
 

@@ -14,6 +14,7 @@
 #include "codec/kernels/select.h"
 #include "codec/profile_learner.h"
 #include "tests/codec/level_pages.h"
+#include "tests/codec/profile_ids.h"
 #include "tests/codec/recorded_kv.h"
 
 namespace kdn::codec {
@@ -21,12 +22,6 @@ namespace {
 
 constexpr LevelSet kAll(0b1111);
 constexpr std::uint32_t kTokens = 256;
-
-ProfileId AnyId() {
-  ProfileId id;
-  id.bytes[0] = std::byte{9};
-  return id;
-}
 
 std::uint16_t ToBf16(float x) {
   return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(x) >> 16);
@@ -62,6 +57,7 @@ class RecordedProfile : public testing::Test {
                     .ok());
     Profile profile = learner.Learn(ModelFingerprint(), options).value();
     EXPECT_TRUE(profile.FinishForEncoding().ok());
+    profile.Name(NumberedProfileId(1));
     return profile;
   }
 
@@ -70,7 +66,7 @@ class RecordedProfile : public testing::Test {
     ObjectHeader header = kv_->HeaderFor(kTokens, 2, 2);
     header.levels_encoded = kAll;
     header.first_position = kTokens;
-    if (profile != nullptr) header.profile = AnyId();
+    if (profile != nullptr) header.profile = profile->id();
     std::vector<std::byte> object;
     const ObjectCodec codec = ObjectCodec::Make(kv_->spec(), kernels).value();
     const Status status =
@@ -164,6 +160,8 @@ TEST_F(RecordedProfile, ChannelsThatMatterMostAreNotClipped) {
 TEST_F(RecordedProfile, IsTheSameAfterWritingAndReading) {
   const Profile profile = Learned({.draft_bits = 1.5, .block = 32});
   Profile read = Profile::Decode(kv_->spec(), profile.bytes()).value();
+  EXPECT_TRUE(read.id().IsZero());
+  read.Name(profile.id());
   EXPECT_EQ(read.bytes(), profile.bytes());
   ASSERT_TRUE(read.FinishForEncoding().ok());
   EXPECT_EQ(Encode(&read), Encode(&profile));
@@ -208,12 +206,42 @@ TEST_F(RecordedProfile, AnObjectWantsItsProfileAndNoOther) {
   const Profile profile = Learned({});
   const Opened opened = codec::Open(opened_bytes_.emplace_back(Encode(&profile)));
   const ObjectCodec codec = ObjectCodec::Make(kv_->spec()).value();
+  // One that was learned of the same model decodes to values just as smoothly; they are others.
+  Profile other = Learned({.draft_bits = 1.6});
+  other.Name(NumberedProfileId(2));
+  Profile nameless = Learned({});
+  nameless.Name({});
+  ObjectHeader names_none = opened.header;
+  names_none.profile = ProfileId();
   Page page(kv_->spec(), kTokens);
+  const std::vector<std::byte> poison[] = {page.plane(0), page.plane(1)};
+  const auto decode = [&](const ObjectHeader& header, const Profile* with) {
+    return codec
+        .DecodeTile(header, opened.places[0].tiles, page.kv(), page.tables(),
+                    {.first_token = 0, .token_count = kTokens}, with, scratch_)
+        .code();
+  };
+  EXPECT_EQ(decode(opened.header, nullptr), Code::kInvalidArgument);
+  EXPECT_EQ(decode(opened.header, &other), Code::kInvalidArgument);
+  EXPECT_EQ(decode(opened.header, &nameless), Code::kInvalidArgument);
+  EXPECT_EQ(decode(names_none, &nameless), Code::kInvalidArgument);
+  EXPECT_EQ(decode(names_none, &profile), Code::kInvalidArgument);
+  for (std::size_t plane = 0; plane < 2; ++plane) {
+    EXPECT_EQ(page.plane(plane), poison[plane]);
+  }
+  other.Name(profile.id());
+  EXPECT_NE(decode(opened.header, &other), Code::kInvalidArgument);
+  EXPECT_EQ(decode(opened.header, &profile), Code::kOk);
+  // Nor is anything coded with a profile that its header does not name.
+  ObjectHeader header = opened.header;
+  header.profile = NumberedProfileId(3);
+  std::vector<std::byte> object;
   EXPECT_EQ(codec
-                .DecodeTile(opened.header, opened.places[0].tiles, page.kv(), page.tables(),
-                            {.first_token = 0, .token_count = kTokens}, nullptr, scratch_)
+                .Encode(header, page.kv(), page.tables(),
+                        {.first_token = 0, .token_count = kTokens}, &profile, object, scratch_)
                 .code(),
             Code::kInvalidArgument);
+  EXPECT_TRUE(object.empty());
 }
 
 TEST_F(RecordedProfile, DamagedBytesAreRefusedOrUsable) {
@@ -223,8 +251,9 @@ TEST_F(RecordedProfile, DamagedBytesAreRefusedOrUsable) {
   for (int trial = 0; trial < 300; ++trial) {
     std::vector<std::byte> bad = good;
     bad[random() % bad.size()] ^= static_cast<std::byte>(1U << (random() % 8));
-    const auto read = Profile::Decode(kv_->spec(), bad);
+    auto read = Profile::Decode(kv_->spec(), bad);
     if (!read) continue;
+    read->Name(profile.id());
     // What was accepted decodes to something or is refused: never more than that.
     const Opened opened = codec::Open(opened_bytes_.emplace_back(Encode(&profile)));
     const ObjectCodec codec = ObjectCodec::Make(kv_->spec()).value();

@@ -26,7 +26,8 @@ std::optional<std::vector<std::byte>> DecodeValues(const Kernels& kernels, const
   Scratch scratch(memory, DecodePlanesRoom(shape));
   const std::vector<std::uint8_t> wanted(shape.strips(), 1);
   std::vector<ConstPlanePointers> strips(shape.strips());
-  if (!DecodeBytePlanes(kernels, shape, tile, wanted, scratch, strips)) return std::nullopt;
+  if (!DecodeBytePlanes(kernels, shape, tile, wanted, shape.tokens, scratch, strips))
+    return std::nullopt;
   std::vector<std::byte> values(shape.raw_bytes());
   for (std::size_t s = 0; s < strips.size(); ++s) {
     kernels.merge[static_cast<std::size_t>(shape.dtype)](

@@ -21,6 +21,7 @@
 #include "tests/bench/codec_pages.h"
 #include "tests/codec/device_machine.h"
 #include "tests/codec/lane_cases.h"
+#include "tests/codec/profile_ids.h"
 
 namespace kdn::codec {
 namespace {
@@ -120,6 +121,7 @@ Profile LearnProfile(const ModelSpec& spec) {
            "learn");
   Profile profile = learner.Learn(ModelFingerprint(), LearnOptions()).value();
   MustBeOk(profile.FinishForEncoding(), "finish the profile");
+  profile.Name(NumberedProfileId(1));
   return profile;
 }
 
