@@ -8,10 +8,6 @@
 namespace kdn::codec {
 namespace {
 
-// A token whose largest component goes beyond this much of its class's range is coded coarser as a
-// whole, by a power of two; one that is just outside is clipped.
-constexpr float kClipRange = 1.25F;
-
 // Draft bins of what is measured without a profile are one standard deviation wide: 2.1 bits. Their
 // table has 15 symbols whatever the values are.
 constexpr std::size_t kOwnTableSymbols = 15;
@@ -23,13 +19,6 @@ std::int8_t OwnReconstruction(std::size_t symbol, std::size_t level) {
   const int middle = bins * 8 - 4 + half;
   if (level != 0 || bins == 0) return static_cast<std::int8_t>(middle);
   return static_cast<std::int8_t>(middle + (bins > 0 ? -1 : 1));
-}
-
-// What is further out than this is coded with an exponent.
-float ClipOf(const ComponentClass& one, const SymbolCoder& coder) {
-  const int bins = std::min(kZeroSymbol - coder.first_symbol, coder.last_symbol - kZeroSymbol);
-  const float range = (static_cast<float>(bins) + 0.5F) * static_cast<float>(1U << one.BinShift());
-  return range * kClipRange;
 }
 
 // Each symbol of the own table at least once.
@@ -67,6 +56,15 @@ void AppendOwn(std::span<const StripCoding> codings, std::vector<std::byte>& dir
 }
 
 }  // namespace
+
+float ClipOf(const ComponentClass& one, const SymbolCoder& coder) {
+  // A token whose largest component goes beyond this much of its class's range is coded coarser as
+  // a whole, by a power of two; one that is just outside is clipped.
+  constexpr float kClipRange = 1.25F;
+  const int bins = std::min(kZeroSymbol - coder.first_symbol, coder.last_symbol - kZeroSymbol);
+  const float range = (static_cast<float>(bins) + 0.5F) * static_cast<float>(1U << one.BinShift());
+  return range * kClipRange;
+}
 
 SymbolTable OwnTable(const RansModel& model) {
   SymbolTable table{.model = model, .reconstruction = {}};

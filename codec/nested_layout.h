@@ -38,6 +38,8 @@ inline constexpr std::size_t kEmptyTileBytes = 16;
 [[nodiscard]] SymbolTable OwnTable(const RansModel& model);
 // The table's symbols as the directory has them; false for what no encoder writes.
 [[nodiscard]] bool ReadOwnModel(ByteReader& in, RansModel& model);
+// What is further out than this is coded with an exponent.
+[[nodiscard]] float ClipOf(const ComponentClass& one, const SymbolCoder& coder);
 // Means and scales are within this, or the tile is refused.
 inline constexpr float kOwnNumberMax = 1e18F;
 [[nodiscard]] StripProfile OwnStrip(std::uint32_t head_size);

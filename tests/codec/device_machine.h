@@ -6,6 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "codec/cuda/device_decoder.h"
+#include "codec/cuda/device_encoder.h"
 #include "tests/codec/lane_objects.h"
 
 namespace kdn::codec {
@@ -90,6 +92,28 @@ class DeviceMachine final : public LaunchMachine {
     MustCuda(cudaDeviceSynchronize(), "the decoder");
     verdicts_dev.Read(std::as_writable_bytes(std::span(verdicts)));
     return verdicts;
+  }
+
+  HostEncoded Encode(const EncodePlan& plan) override {
+    const DeviceBytes plan_dev(plan.bytes);
+    const DeviceBytes workspace(plan.shape.workspace_bytes);
+    const DeviceBytes out(plan.shape.out_bytes_max);
+    HostEncoded encoded;
+    encoded.sizes.assign(plan.shape.tiles, 0);
+    const DeviceBytes sizes(std::as_bytes(std::span(encoded.sizes)));
+    MustBeOk(
+        LaunchEncode(plan.shape, plan_dev.data(),
+                     {workspace.data(), out.data(), reinterpret_cast<std::uint32_t*>(sizes.data())},
+                     DeviceStream()),
+        "launch");
+    MustCuda(cudaDeviceSynchronize(), "the encoder");
+    sizes.Read(std::as_writable_bytes(std::span(encoded.sizes)));
+    std::size_t size = 0;
+    for (const std::uint32_t one : encoded.sizes) size += one;
+    // Sizes that no encoder gives are for the caller to find wrong.
+    encoded.out.resize(std::min(size, out.size()));
+    out.Read(encoded.out);
+    return encoded;
   }
 
   void Return(TestMemory& memory) override {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -164,6 +165,61 @@ inline void AllLaneCases(const UseCase& use) {
   SizeCases(use);
   GroupCases(use);
   ProfileCases(use);
+}
+
+// What is encoded: the lossy ones of the cases above, at their levels; values that no decoder has
+// room for, and that need exponents; keys coded as they are; long strips; wide ones.
+inline void EncodeCases(const UseCase& use) {
+  const auto lossy = [&](const std::string& name, const LaneCase& c) {
+    if (!c.levels.Has(Level::kDraft)) return;
+    LaneCase mine = c;
+    mine.levels = LevelSet(static_cast<std::uint8_t>((1U << c.decoded_levels) - 1));
+    use(name, mine);
+  };
+  LossyCases(lossy);
+  LayoutCases(lossy);
+  SizeCases(lossy);
+  GroupCases(lossy);
+  ProfileCases(lossy);
+  const Rotary rotary{.pairing = RotaryPairing::kNeox, .dims = 48};
+  for (const DType dtype : kAllDTypes) {
+    for (const Pattern pattern : kAllPatterns) {
+      for (const std::uint32_t tokens : {1U, 3U, 65U}) {
+        use(std::string(DTypeName(dtype)) + " " + PatternName(pattern),
+            {.spec = LaneSpec(dtype, 48, 16, rotary),
+             .tokens = tokens,
+             .levels = LevelSet(0b111),
+             .pattern = pattern,
+             .seed = tokens});
+      }
+    }
+  }
+  LaneCase rotated{.spec = LaneSpec(DType::kBf16, 64, 64, rotary), .levels = LevelSet(0b111)};
+  rotated.flags = kFlagCodedRotated;
+  use("keys coded rotated", rotated);
+  LaneCase longest{.spec = LaneSpec(DType::kBf16, 256, 16), .tokens = 4096, .levels = LevelSet(3)};
+  longest.spec.groups[0].layers = {0};
+  longest.spec.groups[0].kv_heads = 1;
+  longest.shapes[0].block_count = 4096 / 16 + 2;
+  use("4,096 tokens of 256 channels", longest);
+  LaneCase widest{.spec = LaneSpec(DType::kBf16, 1024, 1008), .tokens = 33, .levels = LevelSet(7)};
+  use("1,024 channels", widest);
+}
+
+// With profiles of every shape, of values that stay within their classes and of others.
+inline void EncodeProfileCases(const UseCase& use) {
+  for (std::uint64_t seed = 100; seed < 120; ++seed) {
+    const std::uint16_t sizes[] = {16, 64, 128, 256};
+    LaneCase c{.spec = LaneSpec(kAllDTypes[seed % 5], sizes[seed % 4], sizes[seed / 4 % 4]),
+               .tokens = static_cast<std::uint32_t>(1 + seed * 71 % 400),
+               .levels = LevelSet(static_cast<std::uint8_t>((1U << (1 + seed % 3)) - 1)),
+               .pattern = kAllPatterns[seed % std::size(kAllPatterns)],
+               .seed = seed};
+    const Profile profile = RandomProfile(c.spec, seed);
+    c.profile = &profile;
+    c.shapes[0].block_count = 30;
+    use("profile " + std::to_string(seed), c);
+  }
 }
 
 }  // namespace kdn::codec

@@ -14,11 +14,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "codec/codec_scratch.h"
 #include "codec/lane/decode_planner.h"
+#include "codec/lane/host_encode.h"
 #include "codec/lane/host_launch.h"
 #include "codec/object_codec.h"
 #include "proto/object/object.h"
@@ -76,30 +78,50 @@ inline ObjectHeader HeaderOf(const LaneCase& c) {
   return header;
 }
 
-// Fills all memory with the pattern and encodes the chunk that stands there; empty if that fails.
-inline std::vector<std::byte> EncodeCase(const LaneCase& c) {
-  // Everything is held where it is encoded.
-  std::vector<MemoryShape> shapes = c.shapes;
-  for (MemoryShape& shape : shapes) {
-    shape.first_head = shape.head_count = 0;
-    shape.layers.clear();
-  }
-  TestMemory memory(c.spec, shapes);
-  for (std::size_t g = 0; g < memory.group_count(); ++g) {
-    for (auto& tensor : memory.group(g).tensors()) {
-      const auto values =
-          MakeValues(c.spec.dtype, c.pattern, tensor.size() / DTypeBytes(c.spec.dtype), c.seed + g);
-      std::copy(values.begin(), values.end(), tensor.begin());
+// Memory full of the pattern, and where in it the chunk stands.
+struct LaneSource {
+  explicit LaneSource(const LaneCase& c)
+      : place{.first_token = 3, .token_count = c.tokens},
+        shapes(WholeShapes(c)),
+        memory(c.spec, shapes),
+        tables(shapes, place, 5) {
+    for (std::size_t g = 0; g < memory.group_count(); ++g) {
+      for (auto& tensor : memory.group(g).tensors()) {
+        const std::size_t count = tensor.size() / DTypeBytes(c.spec.dtype);
+        const auto values = MakeValues(c.spec.dtype, c.pattern, count, c.seed + g);
+        std::copy(values.begin(), values.end(), tensor.begin());
+      }
     }
   }
-  const ChunkPlace place{.first_token = 3, .token_count = c.tokens};
-  const TestTables tables(shapes, place, 5);
+  // Everything is held where it is encoded.
+  static std::vector<MemoryShape> WholeShapes(const LaneCase& c) {
+    std::vector<MemoryShape> whole = c.shapes;
+    for (MemoryShape& shape : whole) {
+      shape.first_head = shape.head_count = 0;
+      shape.layers.clear();
+    }
+    return whole;
+  }
+
+  ChunkPlace place;
+  std::vector<MemoryShape> shapes;
+  TestMemory memory;
+  TestTables tables;
+};
+
+// Encodes the chunk that stands there; empty if that fails.
+inline std::vector<std::byte> EncodeCase(const LaneCase& c, const LaneSource& source,
+                                         std::string_view kernels = {}) {
   CodecScratch scratch;
   std::vector<std::byte> object;
-  const Status status = ObjectCodec::Make(c.spec)->Encode(HeaderOf(c), memory.kv(), tables.tables(),
-                                                          place, c.profile, object, scratch);
+  const Status status = ObjectCodec::Make(c.spec, kernels)
+                            ->Encode(HeaderOf(c), source.memory.kv(), source.tables.tables(),
+                                     source.place, c.profile, object, scratch);
   if (!status.ok()) object.clear();
   return object;
+}
+inline std::vector<std::byte> EncodeCase(const LaneCase& c) {
+  return EncodeCase(c, LaneSource(c));
 }
 
 // Memory of the same layout that a chunk is decoded into, full of other values, and its tables.
@@ -149,6 +171,7 @@ class LaunchMachine {
   // The memory as a launch sees it, with its contents as they are now.
   virtual PagedKv Lend(TestMemory& memory) = 0;
   virtual std::vector<std::uint32_t> Launch(const DecodePlan& plan) = 0;
+  virtual HostEncoded Encode(const EncodePlan& plan) = 0;
   // Brings back what launches have written.
   virtual void Return(TestMemory& memory) = 0;
 };
@@ -165,7 +188,10 @@ class HostMachine final : public LaunchMachine {
   }
   PagedKv Lend(TestMemory& memory) override { return memory.kv(); }
   std::vector<std::uint32_t> Launch(const DecodePlan& plan) override { return LaunchOnHost(plan); }
+  HostEncoded Encode(const EncodePlan& plan) override { return EncodeOnHost(plan, backwards); }
   void Return(TestMemory& /*memory*/) override {}
+
+  bool backwards = false;
 
  private:
   std::function<void(AlignedBytes&)> change_;
@@ -240,6 +266,45 @@ inline std::string CompareWithCpu(const LaneCase& c, LaunchMachine& machine) {
   if (outcome.verdicts.empty()) return "nothing was decoded";
   if (!outcome.good()) return "a unit did not decode";
   return got.memory.Snapshot() == want.memory.Snapshot() ? "" : "the bits are not the CPU's";
+}
+
+// What a launch encodes the chunk to; empty, and why, if it does not.
+inline std::vector<std::byte> EncodeByLaunch(const LaneCase& c, LaneSource& source,
+                                             LaunchMachine& machine, std::string& why) {
+  std::optional<EncodeImage> image;
+  std::optional<EncodeProfile> profile;
+  if (c.profile != nullptr) {
+    image.emplace(c.spec, *c.profile);
+    profile.emplace(EncodeProfile{*image, machine.Keep(image->bytes())});
+  }
+  EncodePlanner planner = EncodePlanner::Make(c.spec).value();
+  const Status planned =
+      planner.Add(HeaderOf(c), machine.Lend(source.memory), source.tables.tables(), source.place,
+                  profile ? &*profile : nullptr);
+  if (!planned.ok()) why = "the planner: " + planned.ToString();
+  if (!planned.ok()) return {};
+  const EncodePlan plan = planner.Take();
+  const HostEncoded encoded = machine.Encode(plan);
+  std::vector<std::byte> object;
+  const Status made = AppendObject(plan, 0, encoded.sizes, encoded.out, object);
+  if (!made.ok()) why = "the object: " + made.ToString();
+  return object;
+}
+
+// Encodes on the CPU and by a launch out of the same memory, and compares every byte of the
+// objects; empty if all is well, else what is not.
+inline std::string CompareEncodedWithCpu(const LaneCase& c, LaunchMachine& machine) {
+  LaneSource source(c);
+  const std::vector<std::byte> want = EncodeCase(c, source, "scalar");
+  if (want.empty()) return "the CPU did not encode it";
+  std::string why;
+  const std::vector<std::byte> got = EncodeByLaunch(c, source, machine, why);
+  if (!why.empty()) return why;
+  if (got.size() != want.size()) {
+    return std::to_string(got.size()) + " bytes, the CPU's are " + std::to_string(want.size());
+  }
+  const auto at = std::mismatch(got.begin(), got.end(), want.begin()).first - got.begin();
+  return got == want ? "" : "byte " + std::to_string(at) + " is not the CPU's";
 }
 
 }  // namespace kdn::codec
