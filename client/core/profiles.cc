@@ -19,7 +19,13 @@ constexpr std::size_t kKeptMax = 16;     // profiles in memory, those in use apa
 constexpr std::size_t kTasksMax = 256;   // that wait for the thread
 constexpr std::size_t kSamplesMax = 32;  // chunks to learn from
 constexpr std::size_t kSamplesPerStore = 8;
+constexpr unsigned kLearnDoublingsMax = 6;  // of the time between failures
 constexpr std::size_t kLearnBytesMax = std::size_t{256} << 20;
+
+// Whether learning from other chunks, at another time, may have another end.
+bool IsTransient(Code code) {
+  return code != Code::kUnimplemented && code != Code::kInvalidArgument;
+}
 
 // This thread gives way to every other one of the process, and of the machine.
 void GiveWay() {
@@ -84,14 +90,14 @@ void Profiles::Keep(const LoadedRef& profile) {
 
 // -- The fetching thread -----------------------------------------------------------------------
 
-// Requires: mutex_ is held. Starts the thread with the first task.
-void Profiles::Post(std::function<void()> task, bool first) {
-  if (stopping_) return;
+// Requires: mutex_ is held. Starts the thread with the first task; false if there is none.
+bool Profiles::Post(std::function<void()> task, bool first) {
+  if (stopping_) return false;
   if (!fetcher_.joinable()) {
     try {
       fetcher_ = std::thread([this] { Run(); });
     } catch (const std::system_error&) {
-      return;  // Without a thread there are no profiles; the next task tries again.
+      return false;  // the next task tries again
     }
   }
   if (first) {
@@ -100,6 +106,7 @@ void Profiles::Post(std::function<void()> task, bool first) {
     tasks_.push_back(std::move(task));
   }
   changed_.notify_all();
+  return true;
 }
 
 void Profiles::Run() {
@@ -121,7 +128,12 @@ void Profiles::Fetch(const Model& model, const ProfileId& id, OnFetched done) {
   const auto [fetch, is_new] = fetches_.try_emplace(id);
   fetch->second.push_back(std::move(done));
   // What is to be loaded goes before what is to be stored.
-  if (is_new) Post([this, &model, id] { FetchNow(model, id); }, /*first=*/true);
+  if (!is_new || Post([this, &model, id] { FetchNow(model, id); }, /*first=*/true)) return;
+  context_->metrics.profiles_missing.Add();
+  context_->loop->Post([waiting = std::move(fetch->second)] {
+    for (const OnFetched& each : waiting) each(nullptr);
+  });
+  fetches_.erase(fetch);
 }
 
 void Profiles::FetchNow(const Model& model, const ProfileId& id) {
@@ -153,9 +165,14 @@ void Profiles::FetchNow(const Model& model, const ProfileId& id) {
 
 // Requires: mutex_ is held.
 void Profiles::Ask(const Model& model, State& state) {
-  if (tasks_.size() >= kTasksMax) return;
+  const bool room = tasks_.size() < kTasksMax;
+  if (!room && state.asked != state.answered) return;  // an answer is on its way
   ++state.asked;
-  Post([this, &model] { AskNow(model); }, /*first=*/false);
+  if (room && Post([this, &model] { AskNow(model); }, /*first=*/false)) return;
+  state.answered = state.asked;
+  state.answered_at = context_->clock.Now();
+  state.answer = Status(Code::kUnavailable);
+  changed_.notify_all();
 }
 
 void Profiles::OnStoreBegun(const Model& model) {
@@ -165,8 +182,7 @@ void Profiles::OnStoreBegun(const Model& model) {
                    context_->clock.Now() - state.answered_at >= context_->options.profile_refresh;
   if (state.asked == state.answered && old) Ask(model, state);
   if (!state.spec_stored && tasks_.size() < kTasksMax) {
-    state.spec_stored = true;
-    Post(
+    state.spec_stored = Post(
         [this, &model] {
           const Status status = stored_.StoreSpec(model.spec(), fetching_);
           if (status.ok()) return;
@@ -229,7 +245,8 @@ void Profiles::OnStored(const Model& model, const std::vector<ChunkKey>& chain,
   const std::scoped_lock lock(mutex_);
   State& state = models_[model.fingerprint()];
   // Before anybody has answered, the model may well have a profile.
-  if (state.current || state.learned || state.answered == 0 || !state.answer.ok()) return;
+  if (state.current || state.answered == 0 || !state.answer.ok()) return;
+  if (state.learned || state.learning || context_->clock.Now() < state.learn_after) return;
   state.chunks_stored += chunks.size();
   const std::size_t step = (chunks.size() + kSamplesPerStore - 1) / kSamplesPerStore;
   for (std::size_t i = 0; i < chunks.size() && state.samples.size() < kSamplesMax; i += step) {
@@ -243,16 +260,27 @@ void Profiles::OnStored(const Model& model, const std::vector<ChunkKey>& chain,
 void Profiles::StartLearning(const Model& model, State& state) {
   if (stopping_ || learner_busy_) return;
   if (learner_.joinable()) learner_.join();  // it has ended
-  state.learned = true;
-  learner_busy_ = true;
   try {
     learner_ = std::thread([this, &model, samples = std::exchange(state.samples, {})] {
       GiveWay();
       Learn(model, samples);
     });
+    learner_busy_ = true;
+    state.learning = true;
   } catch (const std::system_error&) {
-    learner_busy_ = false;
+    LearningFailed(model, state, Status(Code::kUnavailable, "there is no thread to learn with"));
   }
+}
+
+// Requires: mutex_ is held. What could not be read then may be gone: samples are collected anew.
+void Profiles::LearningFailed(const Model& model, State& state, const Status& why) {
+  context_->log->Write(LogLevel::kWarning, "no profile was learned",
+                       {{"model", model.spec().name}, {"error", why.ToString()}});
+  state.learned = !IsTransient(why.code());
+  state.samples.clear();
+  state.chunks_stored = 0;
+  const unsigned doublings = std::min(state.learn_failures++, kLearnDoublingsMax);
+  state.learn_after = context_->clock.Now() + context_->options.profile_refresh * (1 << doublings);
 }
 
 void Profiles::Learn(const Model& model, const std::vector<Sample>& samples) {
@@ -262,14 +290,18 @@ void Profiles::Learn(const Model& model, const std::vector<Sample>& samples) {
     context_->log->Write(
         LogLevel::kInfo, "a profile was learned",
         {{"model", model.spec().name}, {"chunks", std::to_string(samples.size())}});
-  } else if (status.code() != Code::kAlreadyExists && status.code() != Code::kCancelled) {
-    context_->log->Write(LogLevel::kWarning, "no profile was learned",
-                         {{"model", model.spec().name}, {"error", status.ToString()}});
   }
   const std::scoped_lock lock(mutex_);
-  // Whoever was first, it is there now.
-  Ask(model, models_[model.fingerprint()]);
+  State& state = models_[model.fingerprint()];
+  state.learning = false;
   learner_busy_ = false;
+  if (status.code() == Code::kCancelled) return;
+  if (status.ok() || status.code() == Code::kAlreadyExists) {
+    state.learned = true;
+    Ask(model, state);  // whoever was first, it is there now
+  } else {
+    LearningFailed(model, state, status);
+  }
 }
 
 Status Profiles::LearnAndOffer(const Model& model, const std::vector<Sample>& samples) {

@@ -3,7 +3,8 @@
 //
 // A thread of its own fetches, another one, of the lowest priority and only while there is
 // something to learn, learns: neither an engine's call nor the I/O loop waits for either. Both
-// begin with the first lossy level; who stores exact alone has neither.
+// begin with the first lossy level; who stores exact alone has neither. Where the system gives no
+// thread, what waits for it ends as if the profile could not be had, and the next one asks again.
 //
 // Thread-safety: safe.
 #pragma once
@@ -44,17 +45,22 @@ class Profiles {
   [[nodiscard]] LoadedRef Current(const Model& model);
   // Null unless it is here already.
   [[nodiscard]] LoadedRef Find(const ProfileId& id);
-  // Calls `done` on the I/O loop with the profile, or with null if it cannot be had. Never, once
-  // Stop() has begun.
+  // Calls `done` on the I/O loop, later, with the profile, or with null if it cannot be had. Never,
+  // once Stop() has begun.
   void Fetch(const Model& model, const ProfileId& id, OnFetched done);
 
   // A store of lossy levels begins: asks for the model's current profile if the last word on it is
   // old, and stores the model's spec the first time.
   void OnStoreBegun(const Model& model);
-  // Chunks of lossy levels that are visible and were coded without a profile.
+  // Chunks of lossy levels that are visible and were coded without a profile. Once there are
+  // `profile_learn_chunks` of them, a profile is learned; if that fails, of as many later ones, not
+  // before `profile_refresh` is over, and twice as long after each further failure.
   void OnStored(const Model& model, const std::vector<ChunkKey>& chain,
                 const std::vector<std::size_t>& chunks);
 
+  // The id of the model's current profile, zeros if it has none, as the cluster says now.
+  // kUnavailable: it does not say by the deadline, or there is no thread to ask it; kNotFound:
+  // there is one that cannot be had.
   [[nodiscard]] Result<ProfileId> Await(const Model& model, TimePoint deadline);
 
  private:
@@ -69,16 +75,20 @@ class Profiles {
     bool spec_stored = false;
     std::uint64_t chunks_stored = 0;  // without a profile
     std::vector<Sample> samples;
-    bool learned = false;  // or tried: once
+    bool learned = false;   // or never to be
+    bool learning = false;  // now
+    unsigned learn_failures = 0;
+    TimePoint learn_after{};  // collects no samples before
   };
 
-  void Post(std::function<void()> task, bool first);
+  [[nodiscard]] bool Post(std::function<void()> task, bool first);
   void Run();
   void Ask(const Model& model, State& state);
   void AskNow(const Model& model);
   void FetchNow(const Model& model, const ProfileId& id);
   void Keep(const LoadedRef& profile);
   void StartLearning(const Model& model, State& state);
+  void LearningFailed(const Model& model, State& state, const Status& why);
   void Learn(const Model& model, const std::vector<Sample>& samples);
   [[nodiscard]] Status LearnAndOffer(const Model& model, const std::vector<Sample>& samples);
   [[nodiscard]] LookupResult LookUp(const Model& model, const Sample& sample);

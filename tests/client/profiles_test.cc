@@ -6,6 +6,7 @@
 #include "client/core/profiles.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <cmath>
 #include <optional>
@@ -27,6 +28,29 @@ namespace {
 
 constexpr std::uint32_t kChunk = 256;
 constexpr LevelSet kAll(0b1111);
+
+// While this lives, threads that begin are to have more stack than there is address space: the
+// system gives none.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_attr_t none;
+    EXPECT_EQ(pthread_getattr_default_np(&before_), 0);
+    EXPECT_EQ(pthread_getattr_default_np(&none), 0);
+    EXPECT_EQ(pthread_attr_setstacksize(&none, std::size_t{1} << 47), 0);
+    EXPECT_EQ(pthread_setattr_default_np(&none), 0);
+    EXPECT_EQ(pthread_attr_destroy(&none), 0);
+  }
+  ~NoThreads() {
+    EXPECT_EQ(pthread_setattr_default_np(&before_), 0);
+    EXPECT_EQ(pthread_attr_destroy(&before_), 0);
+  }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+
+ private:
+  pthread_attr_t before_{};
+};
 
 class ProfilesTest : public testing::Test {
  protected:
@@ -51,14 +75,23 @@ class ProfilesTest : public testing::Test {
   }
 
   void Open(std::uint32_t learn_chunks, TenantId tenant = TenantId{7}) {
-    client_.reset();
     EmbeddedOptions options;
-    options.dram_bytes = std::size_t{64} << 20;
     options.disk_folder = folder_.File("store");
-    options.sync = false;
     options.client.tenant = tenant;
+    OpenWith(options, learn_chunks, kChunk);
+  }
+  // With nothing on disk, and nothing left by other clients.
+  void OpenInMemory(std::uint32_t learn_chunks, std::uint32_t chunk_tokens = kChunk) {
+    EmbeddedOptions options;
+    options.client.tenant = TenantId{7};
+    OpenWith(options, learn_chunks, chunk_tokens);
+  }
+  void OpenWith(EmbeddedOptions options, std::uint32_t learn_chunks, std::uint32_t chunk_tokens) {
+    client_.reset();
+    options.dram_bytes = std::size_t{64} << 20;
+    options.sync = false;
     options.client.chunk_secrets = {{SecretId{1}, std::vector<std::byte>(32, std::byte{9})}};
-    options.client.chunk_tokens = kChunk;
+    options.client.chunk_tokens = chunk_tokens;
     options.client.staging_bytes = std::size_t{32} << 20;
     options.client.timeout = std::chrono::seconds(60);
     options.client.profile_refresh = std::chrono::milliseconds(1);
@@ -71,10 +104,13 @@ class ProfilesTest : public testing::Test {
 
   // Stores the first chunks of the recorded text, under tokens of this seed.
   StoreReport Store(std::size_t chunks, std::uint64_t seed = 1, LevelSet levels = kAll) {
+    return Store(Tokens(chunks, seed), levels);
+  }
+  StoreReport Store(const std::vector<TokenId>& tokens, LevelSet levels) {
     StorePlanOptions options;
     options.provenance = kExactProvenance;
     options.levels = levels;
-    const auto plan = client_->PlanStore(*model_, Tokens(chunks, seed), options);
+    const auto plan = client_->PlanStore(*model_, tokens, options);
     if (!plan) return {.code = plan.error().code()};
     auto store = client_->Store(*model_, *plan, {}, text_->kv(), text_->tables());
     if (!store) return {.code = store.error().code()};
@@ -198,6 +234,57 @@ TEST_F(ProfilesTest, IsLearnedByItselfAndServesOtherText) {
   // The others' is not replaced, whoever comes second.
   EXPECT_EQ(Offer(Learned(1, 3.0)).code(), Code::kAlreadyExists);
   EXPECT_EQ(client_->AwaitProfile(*model_, {}).value(), id);
+}
+
+TEST_F(ProfilesTest, WithoutAThreadWhatWaitsEndsAndTheNextOneIsServed) {
+  Open(/*learn_chunks=*/0);
+  const codec::Profile profile = Learned(1, 2.0);
+  ASSERT_TRUE(Offer(profile).ok());
+  const auto begun = std::chrono::steady_clock::now();
+  {
+    const NoThreads none;
+    EXPECT_EQ(client_->AwaitProfile(*model_, {}).error().code(), Code::kUnavailable);
+  }
+  ASSERT_EQ(client_->AwaitProfile(*model_, {}).value(), ProfileIdOf(profile.bytes()));
+  ASSERT_EQ(Store(2).code, Code::kOk);
+  Open(/*learn_chunks=*/0);
+  codec::Page page(kv_->spec(), 2 * kChunk);
+  {
+    const NoThreads none;
+    EXPECT_EQ(Load(page, 2, Level::kFine).tokens_loaded, 0U);
+  }
+  EXPECT_EQ(Load(page, 2, Level::kFine).tokens_loaded, 2 * kChunk);
+  // Nobody waited until a deadline, which is a minute away.
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(50));
+}
+
+TEST_F(ProfilesTest, LearningIsTriedAgainWhenThereWasNoThreadForIt) {
+  OpenInMemory(/*learn_chunks=*/1);
+  ASSERT_EQ(client_->AwaitProfile(*model_, {}).value(), ProfileId());
+  {
+    const NoThreads none;
+    ASSERT_EQ(Store(1, 100).code, Code::kOk);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (std::uint64_t seed = 101; std::chrono::steady_clock::now() < deadline; ++seed) {
+    ASSERT_EQ(Store(1, seed).code, Code::kOk);
+    if (!client_->AwaitProfile(*model_, {}).value().IsZero()) return;
+  }
+  FAIL() << "nothing was learned";
+}
+
+TEST_F(ProfilesTest, LearningIsTriedAgainWhenThereWasTooLittleToLearnFrom) {
+  OpenInMemory(/*learn_chunks=*/1, /*chunk_tokens=*/64);
+  ASSERT_EQ(client_->AwaitProfile(*model_, {}).value(), ProfileId());
+  std::vector<TokenId> few = Tokens(1, 100);
+  few.resize(64);
+  ASSERT_EQ(Store(few, kAll).code, Code::kOk);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (std::uint64_t seed = 101; std::chrono::steady_clock::now() < deadline; ++seed) {
+    ASSERT_EQ(Store(1, seed).code, Code::kOk);
+    if (!client_->AwaitProfile(*model_, {}).value().IsZero()) return;
+  }
+  FAIL() << "nothing was learned";
 }
 
 TEST_F(ProfilesTest, IdentityTakesFewerBitsOfOtherTextToo) {

@@ -327,7 +327,8 @@ class Client {
   // Asks the cluster for the model's current profile and waits until this client has it, at the
   // latest until the deadline (zero: now + ClientOptions::timeout). Stores and loads never wait for
   // this: a store that begins before codes without a profile, and larger. Zeros: the model has
-  // none. kNotFound: it has one that cannot be had; kUnavailable: nobody answers.
+  // none. kNotFound: it has one that cannot be had; kUnavailable: nobody answers, or the system
+  // gives no thread to ask with.
   virtual Result<ProfileId> AwaitProfile(const Model& model, TimePoint deadline) = 0;
 
   // True while the coordinator answers. Never blocks.
