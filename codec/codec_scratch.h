@@ -34,8 +34,7 @@ struct CodecScratch {
   std::vector<std::ptrdiff_t> rows;  // of each token
   AlignedVector<std::byte> values;
   AlignedVector<std::byte> predicted;
-  std::array<std::vector<std::byte>, kLevelCount> levels;
-  std::vector<std::byte> object;  // of several levels, before it goes to where it stays
+  std::array<AlignedVector<std::byte>, kLevelCount> levels;  // tiles of the object, by level
   // Rows of RotaryAngles for the object that is being encoded, of so many dims; 0: none yet.
   Turns object_turns;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "codec/codec_scratch.h"
 #include "codec/kernels/encode_kernels.h"
@@ -182,9 +183,8 @@ void ReadStrip(const LossyContext& context, const LossyTile& tile, const Turning
 
 }  // namespace
 
-TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
-                           const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
-                           CodecScratch& scratch) {
+LossyExtents EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
+                             const TileMemory& memory, LevelSet levels, CodecScratch& scratch) {
   const TileShape& shape = tile.place.shape;
   const Turning turning = TurningOf(context, tile);
   FillTurns(context, turning, tile.first_position, shape.tokens, scratch.object_turns);
@@ -192,8 +192,14 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
   if (context.profile != nullptr) codings = ProfileCodings(context, tile);
   std::size_t count = 0;
   while (count < kLossyLevels && levels.Has(static_cast<Level>(count))) ++count;
-  NestedEncoder nested(context.kernels, shape, codings, count, scratch.nested);
-  ResidualEncoder residual(context.kernels, shape, scratch.residual);
+  NestedEncoder nested(context.kernels, shape, codings, std::span(scratch.levels).first(count),
+                       scratch.nested);
+  constexpr auto kExact = static_cast<std::size_t>(Level::kExact);
+  AlignedVector<std::byte>& exact = scratch.levels[kExact];
+  std::optional<ResidualEncoder> residual;
+  if (levels.Has(Level::kExact)) {
+    residual.emplace(context.kernels, shape, exact, scratch.residual);
+  }
   scratch.values.resize(shape.strip_bytes());
   scratch.predicted.resize(shape.strip_bytes());
   scratch.floats.resize(shape.strip_values());
@@ -203,7 +209,7 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
     ReadStrip(context, tile, turning, memory, s, scratch.object_turns, scratch.values.data(),
               scratch.floats.data());
     nested.Add(scratch.floats.data(), scratch.codes.data());
-    if (!levels.Has(Level::kExact)) continue;
+    if (!residual) continue;
     // What a decoder of fine will have.
     const CodeRows codes{.codes = scratch.codes.data(),
                          .stride = shape.head_size,
@@ -213,20 +219,24 @@ TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
     context.kernels.synthesise[static_cast<std::size_t>(shape.dtype)](
         SynthesisOf(nested.ProfileOf(s), count - 1, turning), codes, scratch.predicted.data(),
         scratch.rows.data());
-    residual.Add(scratch.predicted, scratch.values);
+    residual->Add(scratch.predicted, scratch.values);
   }
-  nested.Finish(std::span(bytes).first(count));
-  if (!levels.Has(Level::kExact)) return TileScheme::kNested;
+  LossyExtents extents;
+  std::ranges::copy(nested.Finish(), extents.tiles.begin());
+  if (!residual) return extents;
 
-  std::vector<std::byte>& exact = bytes[static_cast<std::size_t>(Level::kExact)];
-  const std::size_t begin = exact.size();
-  residual.Finish(exact);
-  if (exact.size() - begin < shape.raw_bytes()) return TileScheme::kResidual;
-  exact.resize(begin + shape.raw_bytes());
+  TileExtent& last = extents.tiles[kExact];
+  last = residual->Finish();
+  extents.exact = TileScheme::kResidual;
+  if (last.bytes < shape.raw_bytes()) return extents;
+  extents.exact = TileScheme::kRaw;
+  last.bytes = shape.raw_bytes();
+  exact.resize(RoundUp(last.begin + last.bytes, kBlockAlignment));
   for (std::size_t s = 0; s < shape.strips(); ++s) {
-    GatherValues(memory.format(), memory.Rows(s), exact.data() + begin + s * shape.strip_bytes());
+    GatherValues(memory.format(), memory.Rows(s),
+                 exact.data() + last.begin + s * shape.strip_bytes());
   }
-  return TileScheme::kRaw;
+  return extents;
 }
 
 Status DecodeLossyTile(const LossyContext& context, const LossyTile& tile,

@@ -36,13 +36,17 @@ struct LossyTile {
   std::uint64_t first_position = 0;  // of the chunk when it was prefilled
 };
 
-// Appends the tile of each of the levels to bytes[level] and says by what scheme exact is there.
-// `levels`: draft and what follows it without a gap. Requires: a profile that is
+// Where the tile of each level lies in scratch.levels[level], and by what scheme exact is there.
+struct LossyExtents {
+  std::array<TileExtent, kLevelCount> tiles;
+  TileScheme exact = TileScheme::kNested;
+};
+
+// Appends the tile of each of the levels to scratch.levels[level]; the one before may end a few
+// bytes earlier. `levels`: draft and what follows it without a gap. Requires: a profile that is
 // FinishForEncoding().
-using LevelTiles = std::array<std::vector<std::byte>, kLevelCount>;
-TileScheme EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
-                           const TileMemory& memory, LevelSet levels, LevelTiles& bytes,
-                           CodecScratch& scratch);
+LossyExtents EncodeLossyTile(const LossyContext& context, const LossyTile& tile,
+                             const TileMemory& memory, LevelSet levels, CodecScratch& scratch);
 
 // Decodes the strips that the memory holds, from the tiles of draft and what follows it, to
 // positions moved by `moved`. kDataLoss: nothing has been written.

@@ -18,6 +18,7 @@
 #include "codec/kernels/encode_kernels.h"
 #include "codec/kernels/kernels.h"
 #include "codec/lean_blocks.h"
+#include "codec/open_tile.h"
 #include "codec/profile.h"
 #include "codec/tile_shape.h"
 
@@ -46,7 +47,7 @@ struct NestedScratch {
   std::vector<StripCoding> codings;
   OwnCodings own;
   std::array<std::vector<std::byte>, kLossyLevels> directory;
-  std::array<AlignedVector<std::byte>, kLossyLevels> data;
+  std::vector<OpenTile> tiles;
 };
 
 // Codings for values without a profile: every channel's mean and spread are measured, all share one
@@ -59,9 +60,11 @@ void MeasureCodings(const TileShape& shape, std::span<const float> values, OwnCo
 class NestedEncoder {
  public:
   // `codings`: one a strip, of a profile that is FinishForEncoding(); empty: they are measured, and
-  // the draft tile brings them. Codes levels draft to what `levels` counts.
+  // the draft tile brings them. Codes levels draft to as many as there are `buffers`, to each of
+  // which a level's tile is appended; they hold multiples of kBlockAlignment bytes.
   NestedEncoder(const Kernels& kernels, const TileShape& shape,
-                std::span<const StripCoding> codings, std::size_t levels, NestedScratch& scratch);
+                std::span<const StripCoding> codings, std::span<AlignedVector<std::byte>> buffers,
+                NestedScratch& scratch);
 
   // The next strip, [token][channel]. `codes`: out, the strip_values() codes that a decoder of fine
   // will have.
@@ -74,25 +77,25 @@ class NestedEncoder {
     return scratch_.exponents.data() + strip * shape_.tokens;
   }
 
-  // Once all strips are added: appends one tile per level to tiles[level].
-  void Finish(std::span<std::vector<std::byte>> tiles);
+  // Once all strips are added: where the tiles are, by level.
+  std::array<TileExtent, kLossyLevels> Finish();
 
  private:
   [[nodiscard]] Analysis PrepareClasses(const StripCoding& coding);
-  void AppendStrip(std::size_t strip);
+  [[nodiscard]] std::size_t DirectoryMax(std::size_t level) const;
+  [[nodiscard]] std::uint8_t* SymbolsOf(std::size_t strip) const;
   void AppendExponents(std::size_t strip);
   void AppendLevel(std::size_t strip, std::size_t level);
 
   const Kernels& kernels_;
   const TileShape& shape_;
   const bool measures_;
-  const std::size_t levels_;
   NestedScratch& scratch_;
   std::size_t added_ = 0;
   Histogram histogram_{};  // of what is measured
 };
 
-// Codes all strips at levels draft to `last` and appends one tile per level to tiles[level].
+// Codes all strips at levels draft to what `levels` counts, one tile a level.
 // `inline_codings`: they are those of MeasureCodings(), and the draft tile brings them. Requires:
 // profiles are FinishForEncoding().
 void EncodeNested(const TileShape& shape, std::span<const float> values,

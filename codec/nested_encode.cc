@@ -102,13 +102,9 @@ std::vector<StripCoding> CodingsOf(const OwnCodings& own) {
 }
 
 NestedEncoder::NestedEncoder(const Kernels& kernels, const TileShape& shape,
-                             std::span<const StripCoding> codings, std::size_t levels,
-                             NestedScratch& scratch)
-    : kernels_(kernels),
-      shape_(shape),
-      measures_(codings.empty()),
-      levels_(levels),
-      scratch_(scratch) {
+                             std::span<const StripCoding> codings,
+                             std::span<AlignedVector<std::byte>> buffers, NestedScratch& scratch)
+    : kernels_(kernels), shape_(shape), measures_(codings.empty()), scratch_(scratch) {
   if (measures_) {
     // Symbols wait until all strips have been counted; what they stand for does not depend on it.
     histogram_ = OwnHistogram();
@@ -119,19 +115,44 @@ NestedEncoder::NestedEncoder(const Kernels& kernels, const TileShape& shape,
   } else {
     scratch.codings.assign(codings.begin(), codings.end());
   }
-  scratch.symbols.resize(2 * shape.strip_values() * (measures_ ? shape.strips() : 1));
+  // Bits below symbols, which are written at once, and symbols.
+  scratch.symbols.resize(shape.strip_values() * (measures_ ? shape.strips() + 1 : 2));
   scratch.exponents.assign(shape.strips() * shape.tokens, 0);
-  for (std::size_t level = 0; level < kLossyLevels; ++level) {
+  scratch.tiles.clear();
+  for (std::size_t level = 0; level < buffers.size(); ++level) {
     scratch.directory[level].clear();
-    scratch.data[level].clear();
+    scratch.tiles.emplace_back(buffers[level], DirectoryMax(level));
   }
+}
+
+std::size_t NestedEncoder::DirectoryMax(std::size_t level) const {
+  std::size_t bytes = 0;
+  if (level == 0) {
+    constexpr std::size_t kExponentBytes = 3;
+    bytes += shape_.strips() * (sizeof(std::uint16_t) + kExponentBytes * shape_.tokens);
+    if (measures_) {
+      constexpr std::size_t kChannelBytes = 2 * sizeof(std::uint16_t);
+      bytes += 2 + kOwnTableSymbols + shape_.strips() * kChannelBytes * shape_.head_size;
+    }
+  }
+  constexpr std::size_t kLeanSizeBytes = 3;
+  for (const StripCoding& coding : scratch_.codings) {
+    for (const ComponentClass& one : coding.profile->classes) {
+      if (!BeginsAt(one, level)) continue;
+      bytes += kLeanSizeBytes * BlockCut(std::size_t{shape_.tokens} * one.width).count();
+    }
+  }
+  return bytes;
+}
+
+std::uint8_t* NestedEncoder::SymbolsOf(std::size_t strip) const {
+  return scratch_.symbols.data() + (1 + (measures_ ? strip : 0)) * shape_.strip_values();
 }
 
 Analysis NestedEncoder::PrepareClasses(const StripCoding& coding) {
   const StripProfile& strip = *coding.profile;
-  const std::size_t waiting = measures_ ? added_ : 0;
-  std::uint8_t* symbols = scratch_.symbols.data() + 2 * waiting * shape_.strip_values();
-  std::uint8_t* rest = symbols + shape_.strip_values();
+  std::uint8_t* symbols = SymbolsOf(added_);
+  std::uint8_t* rest = scratch_.symbols.data();
   scratch_.classes.clear();
   for (const ComponentClass& one : strip.classes) {
     ClassQuantiser& quantiser = scratch_.classes.emplace_back();
@@ -166,7 +187,12 @@ void NestedEncoder::Add(const float* values, std::int8_t* codes) {
   kernels_.encode->quantise(analysis, values, shape_.tokens,
                             scratch_.exponents.data() + strip * shape_.tokens, codes);
   ++added_;
-  if (!measures_) AppendStrip(strip);
+  // Without a profile symbols wait until all strips have been counted; they are draft's.
+  if (!measures_) {
+    AppendExponents(strip);
+    AppendLevel(strip, 0);
+  }
+  for (std::size_t level = 1; level < scratch_.tiles.size(); ++level) AppendLevel(strip, level);
 }
 
 void NestedEncoder::AppendExponents(std::size_t strip) {
@@ -183,10 +209,9 @@ void NestedEncoder::AppendExponents(std::size_t strip) {
 
 void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
   const StripCoding& coding = scratch_.codings[strip];
-  AlignedVector<std::byte>& data = scratch_.data[level];
-  const std::size_t waiting = measures_ ? strip : 0;
-  const std::uint8_t* symbols = scratch_.symbols.data() + 2 * waiting * shape_.strip_values();
-  const std::uint8_t* rest = symbols + shape_.strip_values();
+  AlignedVector<std::byte>& data = scratch_.tiles[level].data();
+  const std::uint8_t* symbols = SymbolsOf(strip);
+  const std::uint8_t* rest = scratch_.symbols.data();
   for (const ComponentClass& one : coding.profile->classes) {
     const std::size_t count = std::size_t{shape_.tokens} * one.width;
     if (BeginsAt(one, level)) {
@@ -208,40 +233,42 @@ void NestedEncoder::AppendLevel(std::size_t strip, std::size_t level) {
   }
 }
 
-void NestedEncoder::AppendStrip(std::size_t strip) {
-  AppendExponents(strip);
-  for (std::size_t level = 0; level < levels_; ++level) AppendLevel(strip, level);
-}
-
-void NestedEncoder::Finish(std::span<std::vector<std::byte>> tiles) {
+std::array<TileExtent, kLossyLevels> NestedEncoder::Finish() {
   if (measures_) {
     FillCoder(OwnTable(ModelOf(histogram_)), scratch_.own.coders[0]);
     AppendOwn(scratch_.codings, scratch_.directory[0]);
-    for (std::size_t s = 0; s < shape_.strips(); ++s) AppendStrip(s);
-  }
-  for (std::size_t level = 0; level < levels_; ++level) {
-    std::vector<std::byte>& directory = scratch_.directory[level];
-    const AlignedVector<std::byte>& data = scratch_.data[level];
-    directory.resize(RoundUp(directory.size(), kBlockAlignment));
-    tiles[level].insert(tiles[level].end(), directory.begin(), directory.end());
-    tiles[level].insert(tiles[level].end(), data.begin(), data.end());
-    if (directory.empty() && data.empty()) {
-      tiles[level].resize(tiles[level].size() + kEmptyTileBytes);
+    for (std::size_t s = 0; s < shape_.strips(); ++s) {
+      AppendExponents(s);
+      AppendLevel(s, 0);
     }
   }
+  std::array<TileExtent, kLossyLevels> extents;
+  for (std::size_t level = 0; level < scratch_.tiles.size(); ++level) {
+    OpenTile& tile = scratch_.tiles[level];
+    extents[level] = tile.Finish(scratch_.directory[level]);
+    if (extents[level].bytes > 0) continue;
+    tile.data().resize(tile.data().size() + kEmptyTileBytes, std::byte{0});
+    extents[level].bytes = kEmptyTileBytes;
+  }
+  return extents;
 }
 
 void EncodeNested(const TileShape& shape, std::span<const float> values,
                   std::span<const StripCoding> codings, bool inline_codings, std::size_t levels,
                   const Kernels& kernels, std::array<std::vector<std::byte>, kLossyLevels>& tiles,
                   NestedScratch& scratch) {
+  std::array<AlignedVector<std::byte>, kLossyLevels> buffers;
   NestedEncoder encoder(kernels, shape, inline_codings ? std::span<const StripCoding>() : codings,
-                        levels, scratch);
+                        std::span(buffers).first(levels), scratch);
   scratch.codes.resize(shape.strip_values());
   for (std::size_t s = 0; s < shape.strips(); ++s) {
     encoder.Add(values.data() + s * shape.strip_values(), scratch.codes.data());
   }
-  encoder.Finish(tiles);
+  const std::array<TileExtent, kLossyLevels> extents = encoder.Finish();
+  for (std::size_t level = 0; level < levels; ++level) {
+    const std::byte* begin = buffers[level].data() + extents[level].begin;
+    tiles[level].insert(tiles[level].end(), begin, begin + extents[level].bytes);
+  }
 }
 
 }  // namespace kdn::codec

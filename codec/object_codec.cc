@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "codec/byte_planes.h"
 #include "codec/codec_scratch.h"
+#include "codec/encoded_levels.h"
 #include "codec/kernels/select.h"
 #include "codec/lossy_tile.h"
 #include "codec/paged_rows.h"
@@ -128,10 +129,6 @@ Status DecodePlanes(const Kernels& kernels, const TileShape& shape, ConstBytes b
 }
 
 // The tiles of a part and the most bytes that its object takes.
-struct PlannedTile {
-  TileCoordinates at;
-  TilePlace place;
-};
 struct EncodePlan {
   std::vector<PlannedTile> tiles;
   std::size_t front_bytes = 0;  // header and index
@@ -234,56 +231,6 @@ std::size_t EncodeAlone(const Kernels& kernels, const ObjectHeader& header, cons
   return end;
 }
 
-// Header, then a segment of each level. The tiles of all levels of one place are made together.
-void EncodeLevels(const LossyContext& context, ObjectHeader header, const Memory& memory,
-                  const EncodePlan& plan, std::vector<std::byte>& object, CodecScratch& scratch) {
-  const ObjectTag tag = TagOf(header);
-  LevelTiles& bytes = scratch.levels;
-  for (std::vector<std::byte>& level : bytes) level.clear();
-  std::array<SegmentIndex, kLevelCount> indices;
-  for (const PlannedTile& tile : plan.tiles) {
-    std::array<std::size_t, kLevelCount> begin{};
-    for (std::size_t l = 0; l < kLevelCount; ++l) begin[l] = bytes[l].size();
-    const TileMemory values(memory, tile.place, tile.at.kv_heads);
-    const TileScheme exact = EncodeLossyTile(context, {tile.at, tile.place, header.first_position},
-                                             values, header.levels_encoded, bytes, scratch);
-    for (const LevelInfo& info : Levels()) {
-      if (!header.levels_encoded.Has(info.level)) continue;
-      const auto l = static_cast<std::size_t>(info.level);
-      const ConstBytes coded = ConstBytes(bytes[l]).subspan(begin[l]);
-      TileEntry entry;
-      entry.at = tile.at;
-      entry.at.level = info.level;
-      entry.scheme = info.level == Level::kExact ? exact : TileScheme::kNested;
-      entry.offset = static_cast<std::uint32_t>(begin[l]);
-      entry.size_bytes = static_cast<std::uint32_t>(coded.size());
-      entry.checksum = TileChecksum(tag, entry.at, entry.scheme, coded);
-      indices[l].tiles.push_back(entry);
-    }
-  }
-  header.flags = static_cast<std::uint8_t>(header.flags & ~kFlagExactAlone);
-  header.level_bytes = {};
-  for (const LevelInfo& info : Levels()) {
-    if (!header.levels_encoded.Has(info.level)) continue;
-    const auto l = static_cast<std::size_t>(info.level);
-    indices[l].level = info.level;
-    header.level_bytes[l] =
-        static_cast<std::uint32_t>(indices[l].IndexBytes() + indices[l].TileBytes());
-  }
-  const auto append = [&object](const auto& part) {
-    object.insert(object.end(), part.begin(), part.end());
-  };
-  std::size_t size = object.size() + kObjectHeaderBytes;
-  for (const std::uint32_t level_bytes : header.level_bytes) size += level_bytes;
-  object.reserve(size);
-  append(EncodeHeader(header));
-  for (std::size_t l = 0; l < kLevelCount; ++l) {
-    if (indices[l].tiles.empty()) continue;
-    append(EncodeIndex(indices[l], tag));
-    append(bytes[l]);
-  }
-}
-
 // Exact alone, turned to another position: through a copy, as turning needs whole rows.
 Status DecodeMoved(const LossyContext& context, const LossyTile& tile, const TileBytes& one,
                    std::int64_t moved, const TileMemory& memory, CodecScratch& scratch) {
@@ -380,6 +327,18 @@ Status CheckMoved(const ObjectHeader& header, const RotaryAngles* angles, std::i
   return CheckPositions(static_cast<std::uint64_t>(first), header.token_count);
 }
 
+// Whether tiles of several levels can be made of the part, with the profile.
+Status CheckLevels(const ObjectHeader& header, std::span<const PlannedTile> tiles,
+                   const RotaryAngles* angles, const Profile* profile) {
+  for (const PlannedTile& tile : tiles) {
+    KDN_RETURN_IF_ERROR(CheckLossy(header, profile, tile.at, tile.place));
+  }
+  if (angles == nullptr && (header.flags & kFlagCodedRotated) == 0) {
+    return Status(Code::kUnimplemented, "keys of this model cannot be freed of their position");
+  }
+  return CheckMoved(header, angles, 0);
+}
+
 }  // namespace
 
 bool CanEncode(LevelSet levels) {
@@ -426,15 +385,10 @@ Status ObjectCodec::Encode(ObjectHeader header, const PagedKv& kv, const BlockTa
     object.resize(begin + size);
     return Status();
   }
-  for (const PlannedTile& tile : plan->tiles) {
-    KDN_RETURN_IF_ERROR(CheckLossy(header, profile, tile.at, tile.place));
-  }
   const RotaryAngles* angles = AnglesFor(header, angles_.get());
-  if (angles == nullptr && (header.flags & kFlagCodedRotated) == 0) {
-    return Status(Code::kUnimplemented, "keys of this model cannot be freed of their position");
-  }
-  KDN_RETURN_IF_ERROR(CheckMoved(header, angles, 0));
-  EncodeLevels({*kernels_, spec_, angles, profile}, header, memory, *plan, object, scratch);
+  KDN_RETURN_IF_ERROR(CheckLevels(header, plan->tiles, angles, profile));
+  EncodedLevels({*kernels_, spec_, angles, profile}, header, memory, plan->tiles, scratch)
+      .AppendTo(object);
   return Status();
 }
 
@@ -442,22 +396,24 @@ Result<std::size_t> ObjectCodec::EncodeInto(MutableBytes out, ObjectHeader heade
                                             const PagedKv& kv, const BlockTables& blocks,
                                             const ChunkPlace& place, const Profile* profile,
                                             CodecScratch& scratch) const {
-  if (header.levels_encoded != LevelSet(Level::kExact)) {
-    // Segments follow each other, but the tiles of all levels of a place are made together.
-    scratch.object.clear();
-    Status status = Encode(header, kv, blocks, place, profile, scratch.object, scratch);
-    if (!status.ok()) return std::unexpected(std::move(status));
-    if (scratch.object.size() > out.size()) return Error(Code::kInternal);
-    std::memcpy(out.data(), scratch.object.data(), scratch.object.size());
-    return scratch.object.size();
-  }
   const Memory memory{kv, blocks, place};
   KDN_ASSIGN_OR_RETURN(const EncodePlan plan, PlanEncode(spec_, header));
   if (Status status = CheckEncode(spec_, plan, header, memory); !status.ok()) {
     return std::unexpected(std::move(status));
   }
-  if (out.size() < plan.bytes_max) return Error(Code::kInternal);
-  return EncodeAlone(*kernels_, header, memory, plan, out, scratch.bytes);
+  if (header.levels_encoded == LevelSet(Level::kExact)) {
+    if (out.size() < plan.bytes_max) return Error(Code::kInternal);
+    return EncodeAlone(*kernels_, header, memory, plan, out, scratch.bytes);
+  }
+  const RotaryAngles* angles = AnglesFor(header, angles_.get());
+  if (Status status = CheckLevels(header, plan.tiles, angles, profile); !status.ok()) {
+    return std::unexpected(std::move(status));
+  }
+  const EncodedLevels levels({*kernels_, spec_, angles, profile}, header, memory, plan.tiles,
+                             scratch);
+  if (levels.ObjectBytes() > out.size()) return Error(Code::kInternal);
+  levels.CopyTo(out);
+  return levels.ObjectBytes();
 }
 
 Status ObjectCodec::DecodeTile(const ObjectHeader& header, std::span<const TileBytes> tiles,

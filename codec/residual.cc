@@ -10,12 +10,24 @@
 #include "codec/rans_model.h"
 
 namespace kdn::codec {
+namespace {
+
+// Spreads, table, sizes of blocks, those of bits and escapes.
+std::size_t DirectoryMax(const TileShape& shape) {
+  constexpr std::size_t kTableBytesMax = 1 + 2 * kRansSymbolsMax;
+  constexpr std::size_t kLeanSizeBytes = 3;
+  return shape.strips() *
+         (shape.head_size + kTableBytesMax +
+          kLeanSizeBytes * BlockCut(shape.strip_values()).count() + 2 * sizeof(std::uint32_t));
+}
+
+}  // namespace
+
 ResidualEncoder::ResidualEncoder(const Kernels& kernels, const TileShape& shape,
-                                 ResidualScratch& scratch)
-    : kernels_(kernels), shape_(shape), scratch_(scratch) {
+                                 AlignedVector<std::byte>& buffer, ResidualScratch& scratch)
+    : kernels_(kernels), shape_(shape), scratch_(scratch), tile_(buffer, DirectoryMax(shape)) {
   constexpr std::size_t kWriteAhead = 8;
   scratch.directory.clear();
-  scratch.data.clear();
   scratch.symbols.resize(shape.strip_values());
   scratch.spreads.resize(shape.head_size);
   scratch.bits.resize(shape.strip_bytes() + kWriteAhead);
@@ -44,20 +56,13 @@ void ResidualEncoder::Add(ConstBytes predicted, ConstBytes actual) {
   WriteModel(model, scratch_.directory.data() + at);
   RansEncodeTable table;
   FillEncodeTable(model, table);
-  AppendLeanBlocks(kernels_, table, scratch_.symbols, scratch_.block, scratch_.directory,
-                   scratch_.data);
+  AlignedVector<std::byte>& data = tile_.data();
+  AppendLeanBlocks(kernels_, table, scratch_.symbols, scratch_.block, scratch_.directory, data);
   directory.Integer(static_cast<std::uint32_t>(out.bits_bytes));
   directory.Integer(static_cast<std::uint32_t>(out.escapes_bytes));
-  AlignedVector<std::byte>& data = scratch_.data;
   Append(data, out.bits, out.bits_bytes);
   Append(data, out.escapes, out.escapes_bytes);
   data.resize(RoundUp(data.size(), kBlockAlignment), std::byte{0});
-}
-
-void ResidualEncoder::Finish(std::vector<std::byte>& tile) {
-  scratch_.directory.resize(RoundUp(scratch_.directory.size(), kBlockAlignment));
-  tile.insert(tile.end(), scratch_.directory.begin(), scratch_.directory.end());
-  tile.insert(tile.end(), scratch_.data.begin(), scratch_.data.end());
 }
 
 bool ResidualDecoder::Open(ConstBytes tile) {

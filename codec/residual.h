@@ -17,6 +17,7 @@
 #include "codec/aligned_vector.h"
 #include "codec/kernels/kernels.h"
 #include "codec/lean_blocks.h"
+#include "codec/open_tile.h"
 #include "codec/rans_model.h"
 #include "codec/tile_shape.h"
 
@@ -30,22 +31,24 @@ struct ResidualScratch {
   AlignedVector<std::byte> bits;
   AlignedVector<std::byte> escapes;
   std::vector<std::byte> directory;
-  AlignedVector<std::byte> data;
 };
 
 // Codes a tile strip by strip.
 class ResidualEncoder {
  public:
-  ResidualEncoder(const Kernels& kernels, const TileShape& shape, ResidualScratch& scratch);
+  // Appends a tile to `buffer`, which holds a multiple of kBlockAlignment bytes.
+  ResidualEncoder(const Kernels& kernels, const TileShape& shape, AlignedVector<std::byte>& buffer,
+                  ResidualScratch& scratch);
   // The next strip's values in value order.
   void Add(ConstBytes predicted, ConstBytes actual);
-  // Once all strips are added: appends the tile.
-  void Finish(std::vector<std::byte>& tile);
+  // Once all strips are added: where the tile is.
+  TileExtent Finish() { return tile_.Finish(scratch_.directory); }
 
  private:
   const Kernels& kernels_;
   const TileShape& shape_;
   ResidualScratch& scratch_;
+  OpenTile tile_;
 };
 
 // One strip after another, those that are wanted.

@@ -129,6 +129,7 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
   }
   RawBits bits(out.bits);
   std::byte* escape = out.escapes;
+  std::uint8_t* const symbols = out.symbols;
   const std::size_t count = tokens * channels;
   std::size_t i = 0;
   std::size_t c = 0;
@@ -139,9 +140,11 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
     alignas(64) std::uint64_t mask[8];
     _mm512_store_si512(rest, Narrow(low.rest, high.rest));
     _mm512_store_si512(mask, Narrow(low.mask, high.mask));
-    _mm512_storeu_si512(out.symbols + i, Narrow(low.symbols, high.symbols));
+    _mm512_storeu_si512(symbols + i, Narrow(low.symbols, high.symbols));
     PutEscapes(low.escapes, actual + 2 * i, escape);
     PutEscapes(high.escapes, actual + 2 * i + 64, escape);
+    // Through memory: taking vectors apart costs the units that are busy.
+    asm("" : "+m"(rest), "+m"(mask));
     for (int k = 0; k < 8; ++k) {
       bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
     }

@@ -92,8 +92,14 @@ LevelTiles OneTile::Encode(const Kernels& kernels, const Profile* profile, Level
   LevelTiles tiles;
   LevelSet levels;
   for (int l = 0; l <= static_cast<int>(last); ++l) levels.Add(static_cast<Level>(l));
-  exact = EncodeLossyTile(ContextOf(kernels, profile), {at_, place_, first_position_}, values,
-                          levels, tiles, scratch_);
+  for (auto& level : scratch_.levels) level.clear();
+  const LossyExtents extents = EncodeLossyTile(
+      ContextOf(kernels, profile), {at_, place_, first_position_}, values, levels, scratch_);
+  exact = extents.exact;
+  for (std::size_t l = 0; l <= static_cast<std::size_t>(last); ++l) {
+    const std::byte* begin = scratch_.levels[l].data() + extents.tiles[l].begin;
+    tiles[l].assign(begin, begin + extents.tiles[l].bytes);
+  }
   return tiles;
 }
 

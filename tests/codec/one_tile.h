@@ -28,6 +28,9 @@ struct TileOptions {
   std::uint64_t first_position = 0;
 };
 
+// Tiles of one place, by level.
+using LevelTiles = std::array<std::vector<std::byte>, kLevelCount>;
+
 class OneTile {
  public:
   // `decoded_tokens`: those that the place has, at most options.tokens; 0: all.
