@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "codec/lane/correct_lanes.h"
 #include "codec/lane/unit_values.h"
 
 namespace kdn::codec {
@@ -15,11 +16,12 @@ constexpr int kFastBytesMax =
 
 template <class Type>
 __global__ void __launch_bounds__(kTeamWarpsMax* kWarpLanes)
-    DecodeUnits(const std::byte* __restrict__ plan, LaneMemory memory, std::uint32_t* verdicts) {
+    DecodeUnits(const std::byte* __restrict__ plan, LaneMemory memory, std::byte* workspace,
+                std::uint32_t* verdicts) {
   extern __shared__ uint4 fast[];
   const unsigned number = threadIdx.x / kWarpLanes;
-  const UnitWork work =
-      WorkOf(plan, blockIdx.x, memory, blockDim.x / kWarpLanes, reinterpret_cast<std::byte*>(fast));
+  const UnitWork work = WorkOf(plan, blockIdx.x, memory, blockDim.x / kWarpLanes, workspace,
+                               reinterpret_cast<std::byte*>(fast));
   PrepareUnit(work, threadIdx.x);
   __syncthreads();
   const DeviceWarp warp;
@@ -28,11 +30,46 @@ __global__ void __launch_bounds__(kTeamWarpsMax* kWarpLanes)
   if (good != 0) WriteUnit<Type>(warp, work, number);
 }
 
-using Kernel = void (*)(const std::byte*, LaneMemory, std::uint32_t*);
+// The segment of a warp of the grid.
+__device__ std::uint32_t SegmentNumber() {
+  return blockIdx.x * kSegmentWarps + threadIdx.x / kWarpLanes;
+}
+
+template <class W>
+__global__ void __launch_bounds__(kSegmentWarps* kWarpLanes)
+    MeasureSegments(const std::byte* __restrict__ plan, std::uint32_t segments,
+                    std::byte* workspace) {
+  if (SegmentNumber() >= segments) return;
+  MeasureSegment<W>(DeviceWarp(), SegmentWorkOf(plan, SegmentNumber(), workspace));
+}
+
+template <class Type, class W>
+__global__ void __launch_bounds__(kSegmentWarps* kWarpLanes)
+    CorrectSegments(const std::byte* __restrict__ plan, std::uint32_t units, std::uint32_t segments,
+                    std::byte* workspace, std::uint32_t* verdicts) {
+  __shared__ float slabs[kSegmentWarps][kSlabValues];
+  const std::uint32_t segment = SegmentNumber();
+  if (segment >= segments) return;
+  const SegmentWork work = SegmentWorkOf(plan, segment, workspace);
+  const bool good =
+      CorrectSegment<Type, W>(DeviceWarp(), work, verdicts, slabs[threadIdx.x / kWarpLanes]);
+  if (threadIdx.x % kWarpLanes == 0) verdicts[units + segment] = good ? 0 : 1;
+}
+
+struct TypeKernels {
+  void (*units)(const std::byte*, LaneMemory, std::byte*, std::uint32_t*);
+  void (*measure)(const std::byte*, std::uint32_t, std::byte*);
+  void (*correct)(const std::byte*, std::uint32_t, std::uint32_t, std::byte*, std::uint32_t*);
+};
+template <class Type, class W>
+constexpr TypeKernels KernelsOf() {
+  return {DecodeUnits<Type>, MeasureSegments<W>, CorrectSegments<Type, W>};
+}
 // By the number of a DType.
-constexpr Kernel kKernels[kKernelDTypes] = {DecodeUnits<Bf16Lanes>, DecodeUnits<Fp16Lanes>,
-                                            DecodeUnits<Fp32Lanes>, DecodeUnits<Fp8E4M3Lanes>,
-                                            DecodeUnits<Fp8E5M2Lanes>};
+constexpr TypeKernels kKernels[kKernelDTypes] = {
+    KernelsOf<Bf16Lanes, Bf16Words>(), KernelsOf<Fp16Lanes, Fp16Words>(),
+    KernelsOf<Fp32Lanes, Fp32Words>(), KernelsOf<Fp8E4M3Lanes, Fp8E4M3Words>(),
+    KernelsOf<Fp8E5M2Lanes, Fp8E5M2Words>()};
 
 Status FromCuda(cudaError_t error, const char* action) {
   if (error == cudaSuccess) return Status();
@@ -47,26 +84,40 @@ int DeviceCount() noexcept {
 }
 
 Status PrepareDevice() {
-  for (const Kernel kernel : kKernels) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+  for (const TypeKernels& kernels : kKernels) {
+    cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernels.units),
                              cudaFuncAttributeMaxDynamicSharedMemorySize, kFastBytesMax);
+    // A kernel that was never launched is loaded when it first is, which a capture may refuse.
+    cudaFuncAttributes attributes;
+    for (const void* kernel : {reinterpret_cast<const void*>(kernels.measure),
+                               reinterpret_cast<const void*>(kernels.correct)}) {
+      if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, kernel);
+    }
     if (error != cudaSuccess) return FromCuda(error, "prepare the decoder");
   }
   return Status();
 }
 
-Status LaunchDecode(const LaunchShape& shape, const std::byte* plan_dev,
+Status LaunchDecode(const LaunchShape& shape, const std::byte* plan_dev, std::byte* workspace_dev,
                     std::uint32_t* verdicts_dev, DeviceStream stream) {
   if (shape.units == 0) return Status();
   if (shape.dtype >= kKernelDTypes || shape.warps == 0 || shape.warps > kTeamWarpsMax ||
-      shape.units > 0x7FFFFFFFU) {
+      shape.units > 0x7FFFFFFFU || (shape.workspace_bytes != 0 && workspace_dev == nullptr)) {
     return Status(Code::kInvalidArgument, "no such launch");
   }
-  kKernels
-      [shape.dtype]<<<shape.units, shape.warps * kWarpLanes, shape.memory.TotalBytes(shape.warps),
-                      static_cast<cudaStream_t>(stream.handle)>>>(plan_dev, shape.memory,
-                                                                  verdicts_dev);
+  const TypeKernels& kernels = kKernels[shape.dtype];
+  const auto on = static_cast<cudaStream_t>(stream.handle);
+  kernels
+      .units<<<shape.units, shape.warps * kWarpLanes, shape.memory.TotalBytes(shape.warps), on>>>(
+          plan_dev, shape.memory, workspace_dev, verdicts_dev);
+  if (shape.segments != 0) {
+    const unsigned teams = (shape.segments + kSegmentWarps - 1) / kSegmentWarps;
+    kernels.measure<<<teams, kSegmentWarps * kWarpLanes, 0, on>>>(plan_dev, shape.segments,
+                                                                  workspace_dev);
+    kernels.correct<<<teams, kSegmentWarps * kWarpLanes, 0, on>>>(
+        plan_dev, shape.units, shape.segments, workspace_dev, verdicts_dev);
+  }
   return FromCuda(cudaGetLastError(), "launch the decoder");
 }
 

@@ -1,5 +1,6 @@
 // Decodes a plan (codec/lane/decode_planner.h) on a GPU: entropy, refinement, dequantising, inverse
-// transform, rotation and the stores into paged memory are one kernel, a warp per rANS block.
+// transform, rotation and the stores into paged memory are one kernel, a warp per rANS block. exact
+// on top of fine takes two more kernels behind that.
 //
 // A build without CUDA links device_decoder_none.cc, in which DeviceCount() is 0 and the other
 // calls return kUnimplemented: callers ask, they never #ifdef. This header needs no CUDA toolkit; a
@@ -29,12 +30,14 @@ struct DeviceStream {
 // before the first launch and outside of any capture.
 [[nodiscard]] Status PrepareDevice();
 
-// Enqueues one kernel, which may be captured into a graph: nothing is allocated, nothing is waited
-// for. `plan_dev` is a copy of DecodePlan::bytes at a multiple of 16; verdicts_dev has room for
-// shape.units numbers, which DecodePlan explains. The plan and all memory that it names are the
-// device's or may be read and written by it, and stay until the work is done. An OK status means
-// enqueued, not finished. Requires: PrepareDevice().
+// Enqueues the kernels, which may be captured into a graph: nothing is allocated, nothing is waited
+// for. `plan_dev` is a copy of DecodePlan::bytes at a multiple of 16; workspace_dev, another one,
+// has room for shape.workspace_bytes, and may be null if those are 0; verdicts_dev has room for
+// shape.verdicts() numbers, which DecodePlan explains. The plan and all memory that it names are
+// the device's or may be read and written by it, and stay until the work is done. An OK status
+// means enqueued, not finished. Requires: PrepareDevice().
 [[nodiscard]] Status LaunchDecode(const LaunchShape& shape, const std::byte* plan_dev,
-                                  std::uint32_t* verdicts_dev, DeviceStream stream);
+                                  std::byte* workspace_dev, std::uint32_t* verdicts_dev,
+                                  DeviceStream stream);
 
 }  // namespace kdn::codec

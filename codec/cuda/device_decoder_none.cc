@@ -12,7 +12,8 @@ Status PrepareDevice() {
 }
 
 Status LaunchDecode(const LaunchShape& /*shape*/, const std::byte* /*plan_dev*/,
-                    std::uint32_t* /*verdicts_dev*/, DeviceStream /*stream*/) {
+                    std::byte* /*workspace_dev*/, std::uint32_t* /*verdicts_dev*/,
+                    DeviceStream /*stream*/) {
   return Status(Code::kUnimplemented, "this build has no CUDA");
 }
 

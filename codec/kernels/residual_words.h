@@ -1,7 +1,8 @@
 // What scheme kResidual says about the words of each type: their order, and how many of a
 // difference's bits are raw.
 //
-// In an unnamed namespace for the reason that value_bits.h gives. Thread-safety: pure functions.
+// In an unnamed namespace for the reason that value_bits.h gives. A .cu file may include this
+// header, so it stays within C++17. Thread-safety: pure functions.
 #pragma once
 
 #include <cstddef>
@@ -33,21 +34,25 @@ struct Words {
       (1 << (kExponent - 1)) - 1 + static_cast<int>(kMantissa) - kResidualBits;
 
   // The word's number in the order of values; the two zeros are neighbours.
-  static Word Order(Word w) { return static_cast<Word>((w & kSign) != 0 ? ~w : w | kSign); }
-  static Word Unorder(Word n) { return static_cast<Word>((n & kSign) != 0 ? n ^ kSign : ~n); }
+  KDN_HOST_DEVICE static Word Order(Word w) {
+    return static_cast<Word>((w & kSign) != 0 ? ~w : w | kSign);
+  }
+  KDN_HOST_DEVICE static Word Unorder(Word n) {
+    return static_cast<Word>((n & kSign) != 0 ? n ^ kSign : ~n);
+  }
   // Exponent of the unit in the last place, as a power of two.
-  static int UnitExponent(Word w) {
+  KDN_HOST_DEVICE static int UnitExponent(Word w) {
     constexpr int kBias = (1 << (kExponent - 1)) - 1;
     const int exponent = static_cast<int>((w >> kMantissa) & ((Word{1} << kExponent) - 1));
     return (exponent > 1 ? exponent : 1) - kBias - static_cast<int>(kMantissa);
   }
   // Raw bits below the symbol.
-  static unsigned ShiftOf(Word predicted, int spread) {
+  KDN_HOST_DEVICE static unsigned ShiftOf(Word predicted, int spread) {
     const int shift = spread - UnitExponent(predicted) - kResidualBits;
     const int bounded = shift < static_cast<int>(kMantissa) ? shift : static_cast<int>(kMantissa);
     return bounded > 0 ? static_cast<unsigned>(bounded) : 0U;
   }
-  static float ToFloat(Word w) { return Number::ToFloat(w); }
+  KDN_HOST_DEVICE static float ToFloat(Word w) { return Number::ToFloat(w); }
 };
 
 using Bf16Words = Words<Bf16Number, 7, 8>;

@@ -6,46 +6,12 @@
 #include <string>
 #include <utility>
 
+#include "codec/lane/decode_planner_work.h"
 #include "codec/lane/token_windows.h"
 #include "codec/paged_rows.h"
 #include "codec/tile_memory.h"
 
 namespace kdn::codec {
-
-// An object, and where it goes.
-struct DecodePlanner::Target {
-  const ObjectHeader& header;
-  Memory memory;
-  const LaunchProfile* profile;
-  const RotaryAngles* angles;  // null: keys are coded as they are
-};
-
-// Offsets of what has been appended for this object already; kNoOffset: not yet.
-struct DecodePlanner::Shared {
-  std::uint32_t turns = kNoOffset;  // of lossy levels
-  std::uint32_t turn = kNoOffset;   // of exact values, all by the same
-  struct Rows {
-    std::uint32_t offset = kNoOffset;
-    bool aligned = false;
-  };
-  std::vector<std::array<Rows, 2>> rows;  // by group and plane
-};
-
-// One place while it is planned.
-struct DecodePlanner::PlaceWork {
-  std::span<const LaunchTile> tiles;
-  TilePlace tile;
-  Range heads;
-  Range layers;
-  bool turned = false;
-  std::optional<NestedDirectory> nested;
-  std::optional<PlanesDirectory> planes;
-  [[nodiscard]] const LaunchTile& last() const { return tiles.back(); }
-  [[nodiscard]] LaneScheme scheme() const {
-    if (last().entry.scheme == TileScheme::kRaw) return LaneScheme::kRaw;
-    return planes ? LaneScheme::kBytePlanes : LaneScheme::kNested;
-  }
-};
 
 namespace {
 
@@ -73,15 +39,15 @@ Status CheckTiles(std::span<const LaunchTile> tiles) {
     if (tiles.size() > kLevelCount || entry.at != at) {
       return Refuse(Code::kInvalidArgument, "the tiles are not those of one place, draft first");
     }
-    if (!IsTileScheme(entry.scheme) || entry.scheme == TileScheme::kResidual) {
+    if (!IsTileScheme(entry.scheme)) {
       return Refuse(Code::kUnimplemented, "a launch does not decode tiles of this scheme");
     }
-    const bool raw_on_top = at.level == Level::kExact && entry.scheme == TileScheme::kRaw;
-    if (nested && entry.scheme != TileScheme::kNested && !raw_on_top) {
+    const bool last = nested && at.level == Level::kExact;
+    const bool scheme =
+        last ? entry.scheme == TileScheme::kResidual || entry.scheme == TileScheme::kRaw
+             : entry.scheme == first.scheme;
+    if (!scheme || (!nested && entry.scheme == TileScheme::kResidual)) {
       return Refuse(Code::kInvalidArgument, "the tiles are not those of one place, draft first");
-    }
-    if (nested && at.level == Level::kExact && !raw_on_top) {
-      return Refuse(Code::kInvalidArgument, "exact is no nested level");
     }
     if (reinterpret_cast<std::uintptr_t>(tiles[i].bytes_dev) % 4 != 0) {
       return Refuse(Code::kInvalidArgument, "a tile is not aligned to 4 bytes");
@@ -136,6 +102,9 @@ void DecodePlanner::Clear() {
   units_.clear();
   strips_.clear();
   blocks_.clear();
+  corrections_.clear();
+  segments_.clear();
+  place_of_segment_.clear();
   places_ = 0;
   raw_ = false;
 }
@@ -164,7 +133,9 @@ Status DecodePlanner::Add(const ObjectHeader& header,
       header, {kv, blocks, place}, profile, rotated || !angles_ ? nullptr : &*angles_};
   Shared shared;
   shared.rows.resize(groups);
-  const std::size_t before[] = {plan_.bytes.size(), units_.size(), strips_.size(), blocks_.size()};
+  const std::size_t before[] = {plan_.bytes.size(), units_.size(),       strips_.size(),
+                                blocks_.size(),     corrections_.size(), segments_.size()};
+  const std::uint64_t workspace_before = plan_.shape.workspace_bytes;
   const std::uint32_t places_before = places_;
   for (std::size_t p = 0; p < places.size(); ++p) {
     Status status = AddPlace(target, places[p], shared);
@@ -174,9 +145,13 @@ Status DecodePlanner::Add(const ObjectHeader& header,
     if (!status.ok()) {
       plan_.bytes.resize(before[0]);
       units_.resize(before[1]);
-      plan_.place_of_unit.resize(before[1]);
+      plan_.place_of_verdict.resize(before[1]);
       strips_.resize(before[2]);
       blocks_.resize(before[3]);
+      corrections_.resize(before[4]);
+      segments_.resize(before[5]);
+      place_of_segment_.resize(before[5]);
+      plan_.shape.workspace_bytes = workspace_before;
       places_ = places_before;
       return Status(status.code(), "place " + std::to_string(p) + ": " + status.message());
     }
@@ -199,7 +174,8 @@ Status DecodePlanner::AddPlace(const Target& target, std::span<const LaunchTile>
                  .heads = tiles[0].entry.at.kv_heads,
                  .layers = tiles[0].entry.at.layers,
                  .nested = std::nullopt,
-                 .planes = std::nullopt};
+                 .planes = std::nullopt,
+                 .residual = std::nullopt};
   const TileMemory memory(target.memory, work.tile, work.heads);
   if (memory.HeldStrips() == 0) return Status();
   KDN_RETURN_IF_ERROR(memory.Check());
@@ -233,6 +209,8 @@ Status DecodePlanner::AddPlace(const Target& target, std::span<const LaunchTile>
       good = one.bytes.size() == shape.raw_bytes();
     } else if (one.entry.scheme == TileScheme::kNested) {
       good = work.nested->Open(one.bytes, one.bytes_dev);
+    } else if (one.entry.scheme == TileScheme::kResidual) {
+      good = work.residual.emplace(shape).Open(one.bytes, one.bytes_dev);
     } else {
       good = work.planes.emplace(shape).Open(one.bytes, one.bytes_dev);
     }
@@ -253,7 +231,7 @@ void DecodePlanner::AddTurns(const Target& target, const PlaceWork& work, Shared
   strip.pairs = neox ? RotaryPairs::kHalves : RotaryPairs::kNeighbours;
   strip.rotary_dims = static_cast<std::uint16_t>(dims);
   if (neox && dims / 2 % SlotChannels(work.tile.shape.dtype) != 0) strip.wide = false;
-  if (work.scheme() == LaneScheme::kNested) {
+  if (strip.scheme == LaneScheme::kNested) {
     strip.turn_stride = static_cast<std::uint32_t>(dims);
     if (shared.turns == kNoOffset) {
       std::vector<float> rows(dims * target.memory.place.token_count);
@@ -332,47 +310,57 @@ Status DecodePlanner::Plan(const Target& target, PlaceWork& work, Shared& shared
     AddRows(target, work, shared, strip);
     strip.head = map.base[layer] + head * map.head_stride;
     if (reinterpret_cast<std::uintptr_t>(strip.head) % 16 != 0) strip.wide = false;
+    if (work.residual) {
+      AddExact(target, work, s, tables, shared, strip);
+      continue;
+    }
     if (work.turned) AddTurns(target, work, shared, strip);
-    std::vector<LaneRun> runs;
-    std::vector<LaneBlock> blocks;
-    if (strip.scheme == LaneScheme::kRaw) {
-      strip.raw = work.last().bytes_dev + s * shape.strip_bytes();
-      raw_ = true;
-    } else if (strip.scheme == LaneScheme::kBytePlanes) {
-      work.planes->Describe(s, runs, blocks);
-      strip.stores =
-          static_cast<std::uint8_t>(std::count_if(runs.begin(), runs.end(), [](const LaneRun& run) {
-            return run.mode == LaneRunMode::kRans;
-          }));
-    } else {
-      work.nested->Describe(s, runs, blocks);
-      const std::span<const std::uint8_t> exponents = work.nested->Exponents(s);
-      if (!exponents.empty()) strip.exponents = Append(exponents.data(), exponents.size());
-      if (work.nested->own()) {
-        strip.own = work.nested->OwnNumbers(s);
-      } else {
-        target.profile->image.PointAt(
-            target.profile->image_dev,
-            work.layers.first + static_cast<std::uint32_t>(s / shape.heads), work.tile.plane,
-            memory.HeadOf(s), strip);
-      }
-      strip.zeros = std::any_of(runs.begin(), runs.end(),
-                                [](const LaneRun& run) { return run.mode == LaneRunMode::kZero; });
-    }
-    for (LaneBlock& block : blocks) {
-      block.table = strip.tables == nullptr
-                        ? tables[block.table]
-                        : target.profile->image.TableAt(work.nested->levels() - 1, block.table);
-    }
-    strip.runs = Append(runs.data(), runs.size() * sizeof(LaneRun));
-    strip.run_count = static_cast<std::uint32_t>(runs.size());
-    AddUnits(target, strip, runs, blocks);
+    AddStrip(target, work, s, tables, strip);
   }
   return Status();
 }
 
-void DecodePlanner::AddUnits(const Target& target, const LaneStrip& strip,
-                             std::span<const LaneRun> runs, std::span<const LaneBlock> blocks) {
+void DecodePlanner::AddStrip(const Target& target, const PlaceWork& work, std::size_t s,
+                             std::span<const std::uint32_t> tables, LaneStrip strip) {
+  const TileShape& shape = work.tile.shape;
+  std::vector<LaneRun> runs;
+  std::vector<LaneBlock> blocks;
+  if (strip.scheme == LaneScheme::kRaw) {
+    strip.raw = work.last().bytes_dev + s * shape.strip_bytes();
+    raw_ = true;
+  } else if (strip.scheme == LaneScheme::kBytePlanes) {
+    work.planes->Describe(s, runs, blocks);
+    strip.stores =
+        static_cast<std::uint8_t>(std::count_if(runs.begin(), runs.end(), [](const LaneRun& run) {
+          return run.mode == LaneRunMode::kRans;
+        }));
+  } else {
+    work.nested->Describe(s, runs, blocks);
+    const std::span<const std::uint8_t> exponents = work.nested->Exponents(s);
+    if (!exponents.empty()) strip.exponents = Append(exponents.data(), exponents.size());
+    if (work.nested->own()) {
+      strip.own = work.nested->OwnNumbers(s);
+    } else {
+      target.profile->image.PointAt(
+          target.profile->image_dev,
+          work.layers.first + static_cast<std::uint32_t>(s / shape.heads), work.tile.plane,
+          work.heads.first + static_cast<std::uint32_t>(s % shape.heads), strip);
+    }
+    strip.zeros = std::any_of(runs.begin(), runs.end(),
+                              [](const LaneRun& run) { return run.mode == LaneRunMode::kZero; });
+  }
+  for (LaneBlock& block : blocks) {
+    block.table = strip.tables == nullptr
+                      ? tables[block.table]
+                      : target.profile->image.TableAt(work.nested->levels() - 1, block.table);
+  }
+  AddUnits(target, strip, runs, blocks);
+}
+
+void DecodePlanner::AddUnits(const Target& target, LaneStrip strip, std::span<const LaneRun> runs,
+                             std::span<const LaneBlock> blocks) {
+  strip.runs = Append(runs.data(), runs.size() * sizeof(LaneRun));
+  strip.run_count = static_cast<std::uint32_t>(runs.size());
   std::vector<std::uint32_t> widths;
   for (const LaneRun& run : runs) {
     if (run.mode == LaneRunMode::kRans) widths.push_back(run.width);
@@ -392,7 +380,7 @@ void DecodePlanner::AddUnits(const Target& target, const LaneStrip& strip,
     }
     unit.block_count = static_cast<std::uint32_t>(blocks_.size()) - unit.first_block;
     units_.push_back(unit);
-    plan_.place_of_unit.push_back(places_);
+    plan_.place_of_verdict.push_back(places_);
     const auto codes = static_cast<std::uint32_t>(
         RoundUp(std::size_t{unit.token_count} * std::max(1U, token_bytes), 16));
     plan_.shape.memory.codes_bytes = std::max(plan_.shape.memory.codes_bytes, codes);
@@ -411,7 +399,12 @@ DecodePlan DecodePlanner::Take() {
   header.units = Append(units_.data(), units_.size() * sizeof(LaneUnit));
   header.strips = Append(strips_.data(), strips_.size() * sizeof(LaneStrip));
   header.blocks = Append(blocks_.data(), blocks_.size() * sizeof(LaneBlock));
+  header.corrections = Append(corrections_.data(), corrections_.size() * sizeof(LaneCorrection));
+  header.segments = Append(segments_.data(), segments_.size() * sizeof(LaneSegment));
   std::memcpy(plan_.bytes.data(), &header, sizeof(header));
+  plan_.shape.segments = static_cast<std::uint32_t>(segments_.size());
+  plan_.place_of_verdict.insert(plan_.place_of_verdict.end(), place_of_segment_.begin(),
+                                place_of_segment_.end());
   plan_.shape.units = static_cast<std::uint32_t>(units_.size());
   std::uint32_t most = raw_ ? kTeamWarpsMax : 1;
   for (const LaneUnit& unit : units_) most = std::max(most, unit.block_count);

@@ -3,8 +3,8 @@
 // codec/lane/host_launch.h anywhere) allocates nothing, waits for nothing and reads and writes only
 // inside the memory named here, whatever tiles' bytes say.
 //
-// Decodes what ObjectCodec::DecodeTile() does, to the same bits: exact alone, and draft, standard
-// and fine with and without a profile; not exact on top of fine.
+// Decodes what ObjectCodec::DecodeTile() does, to the same bits: exact alone, and draft, standard,
+// fine and exact on top of it with and without a profile.
 //
 // Thread-safety: not safe; caller synchronises. A DecodePlan is a value.
 #pragma once
@@ -42,12 +42,12 @@ struct LaunchProfile {
   const std::byte* image_dev = nullptr;
 };
 
-// What a launch needs. It writes a number for each unit: 0 if the unit's values have been written,
-// 1 if its bytes did not decode and nothing of it was.
+// What a launch needs. It writes shape.verdicts() numbers, one for each unit and segment: 0 if its
+// values have been written, 1 if its bytes did not decode and nothing of it was.
 struct DecodePlan {
   LaunchShape shape;
-  std::vector<std::byte> bytes;              // to be copied as they are, to a multiple of 16
-  std::vector<std::uint32_t> place_of_unit;  // the how-manieth place that was added
+  std::vector<std::byte> bytes;                 // to be copied as they are, to a multiple of 16
+  std::vector<std::uint32_t> place_of_verdict;  // the how-manieth place that was added
 };
 
 class DecodePlanner {
@@ -57,10 +57,9 @@ class DecodePlanner {
 
   // Adds places of one object, each its tiles of one (layer group, head group, plane), coarsest
   // first. `kv` has the addresses of the memory that the launch writes, which is never touched
-  // here; the other arguments are as for DecodeTile(), and so are errors, with kUnimplemented also
-  // for exact on top of fine, kInvalidArgument for bytes_dev that is not aligned and
-  // kResourceExhausted for a plan of more than 1 GiB: then nothing has been added, and the message
-  // names the place.
+  // here; the other arguments are as for DecodeTile(), and so are errors, with kInvalidArgument
+  // also for bytes_dev that is not aligned and kResourceExhausted for a plan of more than 1 GiB:
+  // then nothing has been added, and the message names the place.
   Status Add(const ObjectHeader& header, std::span<const std::span<const LaunchTile>> places,
              const PagedKv& kv, const BlockTables& blocks, const ChunkPlace& place,
              const LaunchProfile* profile);
@@ -82,8 +81,16 @@ class DecodePlanner {
   void AddTurns(const Target& target, const PlaceWork& work, Shared& shared, LaneStrip& strip);
   void AddRows(const Target& target, const PlaceWork& work, Shared& shared, LaneStrip& strip);
   void AddTables(const PlaceWork& work, std::vector<std::uint32_t>& tables);
-  void AddUnits(const Target& target, const LaneStrip& strip, std::span<const LaneRun> runs,
+  void AddStrip(const Target& target, const PlaceWork& work, std::size_t s,
+                std::span<const std::uint32_t> tables, LaneStrip strip);
+  // `where`: what of the strip is to be written, but for turns.
+  void AddExact(const Target& target, const PlaceWork& work, std::size_t s,
+                std::span<const std::uint32_t> tables, Shared& shared, LaneStrip where);
+  void AddUnits(const Target& target, LaneStrip strip, std::span<const LaneRun> runs,
                 std::span<const LaneBlock> blocks);
+  void AddSegments(LaneCorrection correction, std::uint32_t tokens);
+  // Room in the workspace.
+  std::uint64_t Keep(std::size_t size);
   // Appends to the plan's bytes at a multiple of 16 and says where.
   std::uint32_t Append(const void* data, std::size_t size);
 
@@ -93,6 +100,9 @@ class DecodePlanner {
   std::vector<LaneUnit> units_;
   std::vector<LaneStrip> strips_;
   std::vector<LaneBlock> blocks_;
+  std::vector<LaneCorrection> corrections_;
+  std::vector<LaneSegment> segments_;
+  std::vector<std::uint32_t> place_of_segment_;
   std::uint32_t places_ = 0;
   bool raw_ = false;  // some strip has values as they are
 };

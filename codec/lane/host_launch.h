@@ -11,8 +11,10 @@
 
 namespace kdn::codec {
 
-// Decodes all units; one number each, as DecodePlan says. Requires: the plan's addresses are of
-// host memory, bytes_dev that of `bytes`.
-[[nodiscard]] std::vector<std::uint32_t> LaunchOnHost(const DecodePlan& plan);
+// Decodes all units and segments; one number each, as DecodePlan says. Requires: the plan's
+// addresses are of host memory, bytes_dev that of `bytes`. `backwards`: units, warps and lanes take
+// their turns from the last to the first, which must make no difference.
+[[nodiscard]] std::vector<std::uint32_t> LaunchOnHost(const DecodePlan& plan,
+                                                      bool backwards = false);
 
 }  // namespace kdn::codec

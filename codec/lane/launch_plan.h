@@ -54,13 +54,15 @@ struct LaneRun {
   const std::byte* plane[kClassPlanesMax] = {};  // kRaw: plane[0] has the symbols
 };
 
-enum class LaneScheme : std::uint8_t { kRaw, kBytePlanes, kNested };
+// kSymbols: of exact on top of fine, lean blocks that stay symbols.
+enum class LaneScheme : std::uint8_t { kRaw, kBytePlanes, kNested, kSymbols };
 
 struct LaneStrip {
   LaneScheme scheme = LaneScheme::kRaw;
   RotaryPairs pairs = RotaryPairs::kNone;
   bool wide = false;   // rows are dense and aligned to 16 bytes
   bool zeros = false;  // some run is kZero
+  bool kept = false;   // goes into the workspace, not into pages: `head` is not looked at
   std::uint16_t head_size = 0;
   std::uint16_t rotary_dims = 0;
   std::uint16_t block = 1;  // of the matrix; 1: none
@@ -72,6 +74,7 @@ struct LaneStrip {
   std::uint32_t turn_stride = 0;        // floats from one token's to the next's
   std::uint32_t exponents = kNoOffset;  // offset of a byte a token; none: all 0
   std::byte* head = nullptr;
+  std::uint64_t kept_at = 0;  // in the workspace
   std::int64_t dim_stride = 0;
   const std::byte* tables = nullptr;  // null: the plan's own
   const std::byte* raw = nullptr;     // of kRaw: the strip's values
@@ -92,10 +95,38 @@ struct LaneUnit {
   std::uint32_t token_count = 0;
 };
 
+// A strip of exact on top of fine: what its words are made of once units have decoded fine and
+// symbols into the workspace.
+struct LaneCorrection {
+  LaneStrip where;                     // of kRaw: rows, and by what exact values are turned
+  std::uint64_t predicted = 0;         // in the workspace: words, [token][channel]
+  std::uint64_t symbols = 0;           // in the workspace
+  std::uint64_t sums = 0;              // in the workspace: std::uint64_t[], of each segment
+  const std::byte* spreads = nullptr;  // of each channel
+  const std::byte* bits = nullptr;     // a multiple of 4
+  const std::byte* escapes = nullptr;
+  std::uint32_t bits_bytes = 0;
+  std::uint32_t escapes_bytes = 0;
+  std::uint32_t wanted = 0;  // tokens that are written
+  std::uint32_t first_unit = 0;
+  std::uint32_t unit_count = 0;
+  std::uint32_t first_segment = 0;
+  std::uint32_t segment_count = 0;
+};
+
+// Some tokens of a correction: what one warp does.
+struct LaneSegment {
+  std::uint32_t correction = 0;
+  std::uint32_t first_token = 0;
+  std::uint32_t token_count = 0;
+};
+
 struct LanePlanHeader {
-  std::uint32_t units = 0;   // offset of LaneUnit[]
-  std::uint32_t strips = 0;  // offset of LaneStrip[]
-  std::uint32_t blocks = 0;  // offset of LaneBlock[]
+  std::uint32_t units = 0;        // offset of LaneUnit[]
+  std::uint32_t strips = 0;       // offset of LaneStrip[]
+  std::uint32_t blocks = 0;       // offset of LaneBlock[]
+  std::uint32_t corrections = 0;  // offset of LaneCorrection[]
+  std::uint32_t segments = 0;     // offset of LaneSegment[]
 };
 
 // How a unit's fast memory is dealt out; all parts are multiples of 16 bytes.
@@ -119,7 +150,17 @@ struct LaunchShape {
   std::uint32_t units = 0;
   unsigned warps = 1;  // of a team, one team a unit
   LaneMemory memory;
+  // Of exact on top of fine, after the units; and then memory of the caller's for what lies
+  // between.
+  std::uint32_t segments = 0;
+  std::uint64_t workspace_bytes = 0;
+
+  [[nodiscard]] std::uint32_t verdicts() const { return units + segments; }
 };
+
+// Values that a segment should keep to.
+inline constexpr std::uint32_t kSegmentValues = 2048;
+inline constexpr unsigned kSegmentWarps = 4;  // of a team, each with a segment of its own
 
 // A slab: floats of consecutive tokens, and their codes in order.
 inline constexpr std::uint32_t kSlabValues = 1024;

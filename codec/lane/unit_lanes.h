@@ -25,6 +25,7 @@ struct UnitWork {
   const LaneRun* runs;
   LaneMemory memory;
   unsigned warps;
+  std::byte* head;  // where rows count from
   std::byte* fast;  // LaneMemory::TotalBytes(warps), aligned to 16
 
   template <class T>
@@ -55,12 +56,14 @@ struct UnitWork {
 };
 
 KDN_HOST_DEVICE inline UnitWork WorkOf(const std::byte* plan, std::uint32_t unit,
-                                       const LaneMemory& memory, unsigned warps, std::byte* fast) {
+                                       const LaneMemory& memory, unsigned warps,
+                                       std::byte* workspace, std::byte* fast) {
   const auto* header = reinterpret_cast<const LanePlanHeader*>(plan);
-  UnitWork work{plan, nullptr, nullptr, nullptr, memory, warps, fast};
+  UnitWork work{plan, nullptr, nullptr, nullptr, memory, warps, nullptr, fast};
   work.unit = work.At<LaneUnit>(header->units) + unit;
   work.strip = work.At<LaneStrip>(header->strips) + work.unit->strip;
   work.runs = work.At<LaneRun>(work.strip->runs);
+  work.head = work.strip->kept ? workspace + work.strip->kept_at : work.strip->head;
   return work;
 }
 
@@ -208,18 +211,18 @@ KDN_HOST_DEVICE bool DecodeUnitBlocks(const Warp& warp, const UnitWork& work, un
       });
       warp.Sync();
     }
-    const bool nested = work.strip->scheme == LaneScheme::kNested;
+    const bool lean = work.strip->scheme != LaneScheme::kBytePlanes;
     const LaneRun& run = work.runs[block.run];
-    if (nested && run.width != work.strip->head_size) {
+    if (lean && run.width != work.strip->head_size) {
       ClassSink<Warp> sink(warp, work, block);
       good = DecodeLeanBlock(warp, block, table, work.RingOf(number), sink) && good;
     } else {
-      PlaneSink<Warp> sink(warp, work, block, nested ? 0 : run.first);
-      good = (nested ? DecodeLeanBlock(warp, block, table, work.RingOf(number), sink)
-                     : DecodeRansBlock(warp, block, table, work.RingOf(number), sink)) &&
+      PlaneSink<Warp> sink(warp, work, block, lean ? 0 : run.first);
+      good = (lean ? DecodeLeanBlock(warp, block, table, work.RingOf(number), sink)
+                   : DecodeRansBlock(warp, block, table, work.RingOf(number), sink)) &&
              good;
     }
-    if (nested) RefineBlock(warp, work, block);
+    if (lean) RefineBlock(warp, work, block);
   }
   return good;
 }

@@ -32,7 +32,7 @@ struct TokenRow {
 KDN_HOST_DEVICE inline TokenRow RowOf(const UnitWork& work, std::uint32_t token) {
   const std::uint32_t t = work.unit->first_token + token;
   const std::size_t turns = std::size_t{t} * work.strip->turn_stride;
-  return {work.strip->head + work.At<std::int64_t>(work.strip->rows)[t],
+  return {work.head + work.At<std::int64_t>(work.strip->rows)[t],
           work.At<float>(work.strip->turns) + turns};
 }
 
@@ -214,6 +214,17 @@ KDN_HOST_DEVICE void WriteUnit(const Warp& warp, const UnitWork& work, unsigned 
   const LaneStrip& strip = *work.strip;
   const std::uint32_t tokens = work.unit->token_count;
   const unsigned threads = work.warps * kWarpLanes;
+  if (strip.scheme == LaneScheme::kSymbols) {
+    // Head sizes are multiples of 16 wherever there are lossy levels.
+    std::byte* to = work.head + std::size_t{work.unit->first_token} * strip.head_size;
+    warp.Each([&](unsigned lane) {
+      for (std::uint32_t i = 16 * (number * kWarpLanes + lane); i < work.WindowValues();
+           i += 16 * threads) {
+        StoreQuad(LoadQuad(work.fast + i), to + i);
+      }
+    });
+    return;
+  }
   if (strip.scheme != LaneScheme::kNested) {
     const WordSource<Type> source{work};
     warp.Each([&](unsigned lane) {

@@ -84,9 +84,10 @@ class DeviceMachine final : public LaunchMachine {
 
   std::vector<std::uint32_t> Launch(const DecodePlan& plan) override {
     const DeviceBytes plan_dev(plan.bytes);
-    std::vector<std::uint32_t> verdicts(plan.shape.units, 7);
+    const DeviceBytes workspace(plan.shape.workspace_bytes);
+    std::vector<std::uint32_t> verdicts(plan.shape.verdicts(), 7);
     const DeviceBytes verdicts_dev(std::as_bytes(std::span(verdicts)));
-    MustBeOk(LaunchDecode(plan.shape, plan_dev.data(),
+    MustBeOk(LaunchDecode(plan.shape, plan_dev.data(), workspace.data(),
                           reinterpret_cast<std::uint32_t*>(verdicts_dev.data()), DeviceStream()),
              "launch");
     MustCuda(cudaDeviceSynchronize(), "the decoder");

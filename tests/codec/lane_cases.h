@@ -157,7 +157,62 @@ inline void ProfileCases(const UseCase& use) {
   }
 }
 
+// exact as the fourth of four tiles: values of every kind, moved and not, with a profile and
+// without, a share of a chunk, long strips and wide ones.
+inline void OnTopCases(const UseCase& use) {
+  const Rotary rotary{.pairing = RotaryPairing::kNeox, .dims = 32};
+  const Rotary pairs{.pairing = RotaryPairing::kGptJ, .dims = 20};
+  for (const DType dtype : kAllDTypes) {
+    for (const Pattern pattern : kAllPatterns) {
+      LaneCase c{.spec = LaneSpec(dtype, 48, 32, pattern == Pattern::kGaussian ? pairs : rotary),
+                 .tokens = 70,
+                 .levels = kFourLevels,
+                 .decoded_levels = 4,
+                 .pattern = pattern};
+      use(std::string(DTypeName(dtype)) + " " + PatternName(pattern) + " on top", c);
+      // What is no number may come out of a turn with other bits.
+      if (pattern != Pattern::kGaussian && pattern != Pattern::kHeavyTailed) continue;
+      c.moved = 77;
+      c.wanted = 41;
+      use(std::string(DTypeName(dtype)) + " " + PatternName(pattern) + " on top, moved", c);
+    }
+  }
+  for (const std::string_view axes : {"NLPSHD", "PNHSD", "NHSPD", "NHDS"}) {
+    LaneCase c{.spec = LaneSpec(DType::kBf16, 64, 64, rotary),
+               .tokens = 70,
+               .levels = kFourLevels,
+               .decoded_levels = 4};
+    c.shapes[0].axes = axes;
+    c.shapes[0].first_head = c.shapes[0].head_count = 1;
+    c.shapes[0].layers = {false, true};
+    c.wanted = 33;
+    use(std::string(axes) + " on top, a share", c);
+  }
+  for (const std::uint16_t size : std::initializer_list<std::uint16_t>{16, 128, 1024}) {
+    LaneCase c{.spec = LaneSpec(DType::kBf16, size, 32),
+               .tokens = 600,
+               .levels = kFourLevels,
+               .decoded_levels = 4};
+    c.spec.groups[0].layers = {0};
+    c.shapes[0].block_count = 600 / 16 + 2;
+    use(std::to_string(size) + " dims on top", c);
+  }
+  for (std::uint64_t seed = 50; seed < 60; ++seed) {
+    LaneCase c{.spec = LaneSpec(kAllDTypes[seed % 5], 64, 96, rotary),
+               .tokens = static_cast<std::uint32_t>(1 + seed * 37 % 300),
+               .moved = static_cast<std::int64_t>(seed % 2) * 9,
+               .levels = kFourLevels,
+               .decoded_levels = 4,
+               .seed = seed};
+    Profile profile = RandomProfile(c.spec, seed);
+    c.profile = &profile;
+    c.shapes[0].block_count = 24;
+    use("profile " + std::to_string(seed) + " on top", c);
+  }
+}
+
 inline void AllLaneCases(const UseCase& use) {
+  OnTopCases(use);
   ExactCases(use);
   LossyCases(use);
   LayoutCases(use);

@@ -187,7 +187,9 @@ class HostMachine final : public LaunchMachine {
     return copy.data();
   }
   PagedKv Lend(TestMemory& memory) override { return memory.kv(); }
-  std::vector<std::uint32_t> Launch(const DecodePlan& plan) override { return LaunchOnHost(plan); }
+  std::vector<std::uint32_t> Launch(const DecodePlan& plan) override {
+    return LaunchOnHost(plan, backwards);
+  }
   HostEncoded Encode(const EncodePlan& plan) override { return EncodeOnHost(plan, backwards); }
   void Return(TestMemory& /*memory*/) override {}
 

@@ -85,6 +85,7 @@ bool TimeAll(std::vector<Row>& rows) {
       {.name = "fine", .levels = 3, .encoded = lossy},
       {.name = "standard with a profile", .levels = 2, .encoded = lossy, .profile = &profile},
       {.name = "exact alone", .levels = 1, .encoded = Level::kExact},
+      {.name = "exact on top of fine", .levels = 4, .encoded = kFourLevels},
   };
   TimeCopy(rows);
   bool good = true;

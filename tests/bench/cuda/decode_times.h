@@ -36,10 +36,11 @@ class DecodeBench {
     const DecodePlan all = PlanOf(kChunks);
     const DecodePlan one = PlanOf(1);
     const DeviceBytes all_dev(all.bytes);
-    const DeviceBytes verdicts(4 * std::size_t{all.shape.units});
+    const DeviceBytes verdicts(4 * std::size_t{all.shape.verdicts()});
+    const DeviceBytes workspace(all.shape.workspace_bytes);
     const auto decode = [&](const DecodePlan& plan, const std::byte* plan_dev) {
-      MustBeOk(LaunchDecode(plan.shape, plan_dev, reinterpret_cast<std::uint32_t*>(verdicts.data()),
-                            stream_.device()),
+      MustBeOk(LaunchDecode(plan.shape, plan_dev, workspace.data(),
+                            reinterpret_cast<std::uint32_t*>(verdicts.data()), stream_.device()),
                "launch");
     };
     decode(all, all_dev.data());
