@@ -173,12 +173,20 @@ void ReadStrip(const LossyContext& context, const LossyTile& tile, const Turning
     return reinterpret_cast<std::intptr_t>(memory.Rows(s).head());
   };
   const std::ptrdiff_t ahead = last ? 0 : address(strip + 1) - address(strip);
-  GatherValues(memory.format(), memory.Rows(strip), values, ahead);
   const Reading reading{
       .channels = shape.head_size, .pairs = turning.pairs, .rotary_dims = turning.dims};
-  context.kernels.encode->read[static_cast<std::size_t>(shape.dtype)](
-      reading, values, static_cast<std::ptrdiff_t>(shape.head_size * DTypeBytes(shape.dtype)),
-      turns.rows.data(), shape.tokens, floats);
+  const std::size_t row_bytes = shape.head_size * DTypeBytes(shape.dtype);
+  const auto read = context.kernels.encode->read[static_cast<std::size_t>(shape.dtype)];
+  const float* turn = turns.rows.data();
+  StripRows rows = memory.Rows(strip);
+  RowRun run;
+  while (rows.Next(run)) {
+    GatherRows(memory.format(), rows.map(), run, values, ahead);
+    read(reading, values, static_cast<std::ptrdiff_t>(row_bytes), turn, run.rows, floats);
+    values += run.rows * row_bytes;
+    turn += run.rows * turning.dims;
+    floats += run.rows * shape.head_size;
+  }
 }
 
 }  // namespace

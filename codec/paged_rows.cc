@@ -122,21 +122,26 @@ void ScatterPlanes(const Kernels& kernels, const RowFormat& format, ConstPlanePo
   }
 }
 
-void GatherValues(const RowFormat& format, StripRows rows, std::byte* values,
-                  std::ptrdiff_t ahead) {
+void GatherRows(const RowFormat& format, const PlaneMap& map, RowRun run, std::byte* values,
+                std::ptrdiff_t ahead) {
   const std::size_t row_bytes = format.head_size * DTypeBytes(format.dtype);
-  const PlaneMap& map = rows.map();
+  for (std::size_t r = 0; r < run.rows; ++r, run.first += map.slot_stride) {
+    if (IsDense(map, format)) {
+      if (ahead != 0) Prefetch(run.first, ahead, row_bytes);
+      std::memcpy(values, run.first, row_bytes);
+    } else {
+      GatherRow(run.first, map.dim_stride, format, values);
+    }
+    values += row_bytes;
+  }
+}
+
+void GatherValues(const RowFormat& format, StripRows rows, std::byte* values) {
+  const std::size_t row_bytes = format.head_size * DTypeBytes(format.dtype);
   RowRun run;
   while (rows.Next(run)) {
-    for (std::size_t r = 0; r < run.rows; ++r, run.first += map.slot_stride) {
-      if (IsDense(map, format)) {
-        if (ahead != 0) Prefetch(run.first, ahead, row_bytes);
-        std::memcpy(values, run.first, row_bytes);
-      } else {
-        GatherRow(run.first, map.dim_stride, format, values);
-      }
-      values += row_bytes;
-    }
+    GatherRows(format, rows.map(), run, values, 0);
+    values += run.rows * row_bytes;
   }
 }
 

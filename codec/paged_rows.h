@@ -69,10 +69,11 @@ void ScatterPlanes(const Kernels& kernels, const RowFormat& format, ConstPlanePo
                    StripRows rows);
 
 // The same with values as they are.
-// `ahead`: bytes from a row to that of the strip which is read next, which is fetched meanwhile; 0:
-// none is.
-void GatherValues(const RowFormat& format, StripRows rows, std::byte* values,
-                  std::ptrdiff_t ahead = 0);
+void GatherValues(const RowFormat& format, StripRows rows, std::byte* values);
+// Of a run of rows. `ahead`: bytes from a row to that of the strip which is read next, which is
+// fetched meanwhile; 0: none is.
+void GatherRows(const RowFormat& format, const PlaneMap& map, RowRun run, std::byte* values,
+                std::ptrdiff_t ahead);
 void ScatterValues(const RowFormat& format, const std::byte* values, StripRows rows);
 
 }  // namespace kdn::codec

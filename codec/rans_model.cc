@@ -29,38 +29,47 @@ constexpr auto kCostOfFrequency = [] {
   return cost;
 }();
 
-// One more for a symbol of frequency f saves count · log2((f + 1) / f) bits, about
-// count / (f + 1/2); one less costs about count / (f - 1/2).
-struct Share {
-  std::uint64_t count;
-  std::uint32_t frequency;
+// Symbols' counts and frequencies. One more for a symbol of frequency f saves
+// count · log2((f + 1) / f) bits, about count / (f + 1/2); one less costs about count / (f - 1/2).
+// Such quotients differ by 1 / 511² if at all: those of count · 2^20 differ in front of the point.
+struct Shares {
+  std::array<std::uint64_t, kRansSymbolsMax> count{};
+  std::array<std::uint32_t, kRansSymbolsMax> frequency{};
+  std::size_t size = 0;
 
-  [[nodiscard]] bool GainsMoreThan(const Share& other) const {
-    return count * (2 * other.frequency + 1) > other.count * (2 * frequency + 1);
-  }
-  [[nodiscard]] bool LosesLessThan(const Share& other) const {
-    if (frequency == 1 || other.frequency == 1) return frequency > other.frequency;
-    return count * (2 * other.frequency - 1) < other.count * (2 * frequency - 1);
+  // What is best to be given one more, or to lose one, has the largest; of equals the first.
+  [[nodiscard]] std::uint64_t Key(std::size_t i, bool more) const {
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 57;
+    const std::uint64_t scaled = count[i] << 20;
+    std::uint64_t worth = 0;  // of the last 256th, which is not given away
+    if (more) {
+      worth = scaled / (2 * frequency[i] + 1);
+    } else if (frequency[i] > 1) {
+      worth = kMost - scaled / (2 * frequency[i] - 1);
+    }
+    return worth * kRansSymbolsMax + (kRansSymbolsMax - 1 - i);
   }
 };
 
-// Moves single 256ths to where they save most until they add up.
-void BalanceShares(std::span<Share> shares) {
-  std::uint32_t sum = 0;
-  for (const Share& share : shares) sum += share.frequency;
-  for (; sum < kSum; ++sum) {
-    Share* best = &shares[0];
-    for (Share& share : shares) {
-      if (share.GainsMoreThan(*best)) best = &share;
+// Moves single 256ths to where they save most, or cost least, until they add up.
+void BalanceShares(Shares& shares) {
+  const auto end = shares.frequency.begin() + static_cast<std::ptrdiff_t>(shares.size);
+  std::uint32_t sum = std::accumulate(shares.frequency.begin(), end, std::uint32_t{0});
+  if (sum == kSum) return;
+  const bool more = sum < kSum;
+  std::array<std::uint64_t, kRansSymbolsMax> keys{};
+  for (std::size_t i = 0; i < shares.size; ++i) keys[i] = shares.Key(i, more);
+  for (; sum != kSum; sum += more ? 1U : ~0U) {
+    std::array<std::uint64_t, 4> largest{};  // in turn, as each waits for the one before
+    for (std::size_t i = 0; i < keys.size(); i += largest.size()) {
+      for (std::size_t k = 0; k < largest.size(); ++k) {
+        largest[k] = std::max(largest[k], keys[i + k]);
+      }
     }
-    ++best->frequency;
-  }
-  for (; sum > kSum; --sum) {
-    Share* best = &shares[0];
-    for (Share& share : shares) {
-      if (share.LosesLessThan(*best)) best = &share;
-    }
-    --best->frequency;
+    const std::uint64_t key = *std::ranges::max_element(largest);
+    const std::size_t best = kRansSymbolsMax - 1 - key % kRansSymbolsMax;
+    shares.frequency[best] += more ? 1U : ~0U;
+    keys[best] = shares.Key(best, more);
   }
 }
 
@@ -87,7 +96,7 @@ std::size_t DistinctSymbols(const Histogram& histogram) {
 RansModel ModelOf(const Histogram& histogram) {
   const std::uint64_t total = std::accumulate(histogram.begin(), histogram.end(), std::uint64_t{0});
   RansModel model;
-  std::array<Share, kRansSymbolsMax> shares;
+  Shares shares;
   for (std::size_t s = 0; s < histogram.size(); ++s) {
     const std::uint64_t count = histogram[s];
     if (count == 0) continue;
@@ -95,11 +104,13 @@ RansModel ModelOf(const Histogram& histogram) {
     const std::uint64_t rounded = (count * kSum + total / 2) / total;
     const auto frequency = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(rounded, 1, 255));
     model.symbol[model.count] = static_cast<std::uint8_t>(s);
-    shares[model.count++] = {.count = count, .frequency = frequency};
+    shares.count[model.count] = count;
+    shares.frequency[model.count++] = frequency;
   }
-  BalanceShares(std::span(shares).first(model.count));
+  shares.size = model.count;
+  BalanceShares(shares);
   for (std::size_t i = 0; i < model.count; ++i) {
-    model.frequency[i] = static_cast<std::uint8_t>(shares[i].frequency);
+    model.frequency[i] = static_cast<std::uint8_t>(shares.frequency[i]);
   }
   return model;
 }

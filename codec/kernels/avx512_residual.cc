@@ -100,6 +100,26 @@ struct Coded {
   escape += 2 * __builtin_popcount(escapes);
 }
 
+// The bits of 32 values that count. Mostly they are few, and put together before they are written.
+[[gnu::always_inline]] inline void PutRest(const std::uint64_t* rest, const std::uint64_t* mask,
+                                           RawBits& bits) {
+  std::uint64_t part[4];
+  unsigned width[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    part[k] = _pext_u64(rest[k], mask[k]);
+    width[k] = static_cast<unsigned>(__builtin_popcountll(mask[k]));
+  }
+  const unsigned front = width[0] + width[1];
+  const unsigned back = width[2] + width[3];
+  if (front + back <= RawBits::kMost) {
+    const std::uint64_t low = part[0] | part[1] << width[0];
+    const std::uint64_t high = part[2] | part[3] << width[2];
+    return bits.Put(low | high << front, front + back);
+  }
+  for (int k = 0; k < 4; ++k) bits.Put(part[k], width[k]);
+}
+
 }  // namespace
 
 void SpreadsBf16(const std::byte* predicted, const std::byte* actual, std::size_t tokens,
@@ -145,9 +165,8 @@ void ResidualBf16(const std::byte* predicted, const std::byte* actual, std::size
     PutEscapes(high.escapes, actual + 2 * i + 64, escape);
     // Through memory: taking vectors apart costs the units that are busy.
     asm("" : "+m"(rest), "+m"(mask));
-    for (int k = 0; k < 8; ++k) {
-      bits.Put(_pext_u64(rest[k], mask[k]), static_cast<unsigned>(__builtin_popcountll(mask[k])));
-    }
+    PutRest(rest, mask, bits);
+    PutRest(rest + 4, mask + 4, bits);
     c += 64;
     while (c >= channels) c -= channels;
   }

@@ -230,7 +230,8 @@ void SpreadsOneByOne(const std::byte* predicted, const std::byte* actual, std::s
 class RawBits {
  public:
   explicit RawBits(std::byte* out) : first_(out), next_(out) {}
-  // Below 2^count, at most 56 of them. Writes 8 bytes.
+  static constexpr unsigned kMost = 56;  // bits at once
+  // Below 2^count, at most kMost of them. Writes 8 bytes.
   void Put(std::uint64_t bits, unsigned count) {
     waiting_ |= bits << held_;
     __builtin_memcpy(next_, &waiting_, sizeof(waiting_));

@@ -15,6 +15,7 @@ MAY_DEFINE = {
     "avx512.cc.o": "kdn::codec::kAvx512Kernels",
     "avx512_correct.cc.o": "kdn::codec::avx512::",
     "avx512_encode.cc.o": "kdn::codec::kAvx512Encode",
+    "avx512_lean_encode.cc.o": "kdn::codec::avx512::",
     "avx512_measure.cc.o": "kdn::codec::avx512::",
     "avx512_nested.cc.o": "kdn::codec::avx512::",
     "avx512_rans.cc.o": "kdn::codec::avx512::",

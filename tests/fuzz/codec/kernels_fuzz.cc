@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "codec/kernels/encode_kernels.h"
 #include "codec/profile.h"
 #include "codec/rans_blocks.h"
 #include "codec/rans_model.h"
@@ -103,6 +104,30 @@ std::vector<std::byte> EncodeBlock(const Kernels& kernels, const RansEncodeTable
   return block;
 }
 
+// The block and one of its first symbols together, which share a table, against each alone.
+void CheckTwo(const Kernels& kernels, const RansEncodeTable& table, const Symbols& symbols,
+              std::size_t first_count) {
+  const Symbols first(symbols.begin(), symbols.begin() + static_cast<std::ptrdiff_t>(first_count));
+  const Symbols* const both[2] = {&first, &symbols};
+  std::vector<std::byte> room[2];
+  LeanPiece pieces[2];
+  for (std::size_t i = 0; i < 2; ++i) {
+    room[i].resize(kLeanHeadBytes + both[i]->size());
+    pieces[i].symbols = both[i]->data();
+    pieces[i].count = both[i]->size();
+    pieces[i].out = room[i].data();
+  }
+  kernels.encode->lean_encode_two(table, pieces);
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::uint8_t tail = 0;
+    const std::vector<std::byte> want = EncodeBlock<true>(kernels, table, *both[i], tail);
+    const auto begin = room[i].end() - static_cast<std::ptrdiff_t>(pieces[i].bytes);
+    if (pieces[i].tail != tail || !std::equal(want.begin(), want.end(), begin, room[i].end())) {
+      std::abort();
+    }
+  }
+}
+
 // Symbols out of the input through every encoder and every decoder.
 template <bool kLean>
 void CheckCoding(kdn::ByteReader in, const Tables& chosen) {
@@ -128,6 +153,7 @@ void CheckCoding(kdn::ByteReader in, const Tables& chosen) {
       want_tail = tail;
     }
     if (block != want || tail != want_tail) std::abort();
+    if constexpr (kLean) CheckTwo(*kernels, encode, symbols, 1 + (count * 7) / 9 % count);
     Symbols decoded(count);
     const RansBlock one{.table = &table,
                         .states = want.data(),
