@@ -8,8 +8,7 @@
 namespace kdn::codec {
 namespace {
 
-// Draft bins of what is measured without a profile are one standard deviation wide: 2.1 bits. Their
-// table has 15 symbols whatever the values are.
+// The table of what is measured without a profile has 15 symbols whatever the values are.
 constexpr std::size_t kOwnTableSymbols = 15;
 
 // Half way into the bin that is known, and a little towards zero, where values are denser.

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "codec/diagonalise.h"
 #include "codec/lossy_tile.h"
 #include "codec/tile_memory.h"
 
@@ -19,56 +20,13 @@ constexpr double kStartRatio = 0.45;
 // Raw planes are split off wide classes as long as so many bins are left: fewer cost up to 2 % more
 // (entropy_bench), more leave symbols for which 8-bit probabilities are too coarse.
 constexpr double kPlaneRatio = 0.7;
-constexpr double kValueWeight = 2.3;  // an error of V is felt as much as one of K 0.6 bits smaller
+// How much a model feels an error of values against one of keys that is as large beside what the
+// head's channels spread: chosen by what becomes of a model's predictions (docs/codec.md).
+constexpr double kValueWeight = 0.5;
 constexpr double kTinyVariance = 1e-24;
 // Codes have 8 bits, eighths of draft's bins: components of which they would hold less than four
 // deviations get wider bins instead of losing what is outside.
 constexpr double kSpreadMax = 120.0 / 8.0 / 4.0;  // of a component, in draft's bins
-
-// Eigenvectors of a symmetric matrix by cyclic Jacobi rotations: `a` ends up diagonal, column k of
-// `vectors` is the vector of a[k][k].
-void Diagonalise(std::size_t n, std::vector<double>& a, std::vector<double>& vectors) {
-  vectors.assign(n * n, 0.0);
-  for (std::size_t i = 0; i < n; ++i) vectors[i * n + i] = 1.0;
-  for (int sweep = 0; sweep < 30; ++sweep) {
-    double off = 0.0;
-    double diagonal = 0.0;
-    for (std::size_t i = 0; i < n; ++i) {
-      diagonal += a[i * n + i] * a[i * n + i];
-      for (std::size_t j = i + 1; j < n; ++j) off += a[i * n + j] * a[i * n + j];
-    }
-    if (off <= 1e-18 * diagonal) return;
-    for (std::size_t p = 0; p + 1 < n; ++p) {
-      for (std::size_t q = p + 1; q < n; ++q) {
-        const double apq = a[p * n + q];
-        if (apq == 0.0) continue;
-        const double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-        const double t =
-            (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
-        const double c = 1.0 / std::sqrt(t * t + 1.0);
-        const double s = t * c;
-        for (std::size_t k = 0; k < n; ++k) {
-          const double x = a[k * n + p];
-          const double y = a[k * n + q];
-          a[k * n + p] = c * x - s * y;
-          a[k * n + q] = s * x + c * y;
-        }
-        for (std::size_t k = 0; k < n; ++k) {
-          const double x = a[p * n + k];
-          const double y = a[q * n + k];
-          a[p * n + k] = c * x - s * y;
-          a[q * n + k] = s * x + c * y;
-        }
-        for (std::size_t k = 0; k < n; ++k) {
-          const double x = vectors[k * n + p];
-          const double y = vectors[k * n + q];
-          vectors[k * n + p] = c * x - s * y;
-          vectors[k * n + q] = s * x + c * y;
-        }
-      }
-    }
-  }
-}
 
 // A strip in components: which real combinations of them its channels are, and how far they spread.
 struct Components {
@@ -230,7 +188,7 @@ StripProfile StripOf(const Components& strip, const std::vector<PlannedClass>& c
 struct Counted {
   std::size_t channels;
   std::size_t block;
-  bool values;  // V, or what stands for it
+  bool values;  // V, or the latent that it is made of
   double tokens;
   std::span<const double> sums;
   std::span<const double> products;
@@ -283,11 +241,12 @@ std::vector<double> RootsOf(const Counted& from, const std::vector<double>* weig
   return roots;
 }
 
-// Blocks as wanted where they divide the channels; all of them where they are fewer.
+// The largest block up to `wanted` that divides the channels, a multiple of 16 as they are.
 std::uint16_t BlockOf(std::size_t channels, std::uint16_t wanted) {
-  const std::size_t block = std::min<std::size_t>({wanted, kMatrixBlockMax, channels});
-  const bool possible = block % kClassWidthUnit == 0 && channels % block == 0;
-  return possible ? static_cast<std::uint16_t>(block) : std::uint16_t{1};
+  std::size_t block = std::min<std::size_t>({wanted, kMatrixBlockMax, channels});
+  block -= block % kClassWidthUnit;
+  while (block > 0 && channels % block != 0) block -= kClassWidthUnit;
+  return block == 0 ? std::uint16_t{1} : static_cast<std::uint16_t>(block);
 }
 
 // Channels whose products are counted together: enough for any block up to that size.
@@ -302,8 +261,7 @@ Components Separate(const Counted& from, std::uint16_t wanted_block,
   const std::size_t n = from.channels;
   Components to;
   to.channels = static_cast<std::uint32_t>(n);
-  to.block = BlockOf(n, wanted_block);
-  if (from.block % to.block != 0) to.block = 1;  // not counted together
+  to.block = BlockOf(from.block, wanted_block);  // no more than were counted together
   for (std::size_t c = 0; c < n; ++c) to.mean.push_back(from.Mean(c));
   const std::vector<double> root = RootsOf(from, weights);
   const std::size_t block = to.block;
@@ -365,8 +323,8 @@ double StepFor(std::span<const Components> strips, double draft_bits) {
 
 std::span<const TransformChoice> TransformChoices() {
   static constexpr std::array kChoices = {
-      TransformChoice{.name = "klt", .block = 64, .draft_bits = 1.5},
-      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.3},
+      TransformChoice{.name = "klt", .block = 64, .draft_bits = 2.0},
+      TransformChoice{.name = "identity", .block = 1, .draft_bits = 2.8},
   };
   return kChoices;
 }
@@ -379,7 +337,10 @@ ProfileLearner::ProfileLearner(ModelSpec spec, RotaryAngles angles, std::uint16_
       for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
         const std::uint32_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
         const std::uint32_t block = CountedBlock(channels, block_max);
-        strips_.push_back({layer, plane, head, channels, block, std::vector<double>(channels),
+        // Of a latent and its rope the latent is what values are made of, and most of keys.
+        const bool values = plane == (group.attention == AttentionKind::kLatent ? 0U : 1U);
+        strips_.push_back({layer, plane, head, channels, block, values,
+                           std::vector<double>(channels),
                            std::vector<double>(std::size_t{channels} * block)});
       }
     }
@@ -400,6 +361,11 @@ std::size_t ProfileLearner::BytesFor(const ModelSpec& spec, std::uint16_t block_
 
 Result<ProfileLearner> ProfileLearner::Make(const ModelSpec& spec, std::uint16_t block_max) {
   if (Status status = ValidateModelSpec(spec); !status.ok()) return std::unexpected(status);
+  for (const KvGroup& group : spec.groups) {
+    if (group.k_head_size % kClassWidthUnit != 0 || group.v_head_size % kClassWidthUnit != 0) {
+      return Error(Code::kUnimplemented, "head sizes that are no multiple of 16 have exact alone");
+    }
+  }
   KDN_ASSIGN_OR_RETURN(RotaryAngles angles, RotaryAngles::Make(spec.rotary));
   return ProfileLearner(spec, std::move(angles), block_max);
 }
@@ -456,6 +422,9 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
   if (options.block == 0 || options.block > block_max_) {
     return Error(Code::kInvalidArgument, "blocks of that size have not been counted");
   }
+  if (options.block != 1 && options.block % kClassWidthUnit != 0) {
+    return Error(Code::kInvalidArgument, "a block is one channel or a multiple of 16");
+  }
   if (!options.weights.empty() && options.weights.size() != strips_.size()) {
     return Error(Code::kInvalidArgument, "weights are not one list a strip");
   }
@@ -470,8 +439,8 @@ Result<Profile> ProfileLearner::Learn(const ModelFingerprint& model,
       return Error(Code::kInvalidArgument, "weights are not one a channel");
     }
     const std::vector<double>* weights = options.weights.empty() ? nullptr : &normalised[s];
-    strips.push_back(Separate({from.channels, from.block, from.plane == 1,
-                               static_cast<double>(tokens_), from.sums, from.products},
+    strips.push_back(Separate({from.channels, from.block, from.values, static_cast<double>(tokens_),
+                               from.sums, from.products},
                               options.block, weights));
   }
   const double step = StepFor(strips, options.draft_bits);

@@ -31,9 +31,9 @@ inline constexpr float kFiniteMax = 1e17F;
 inline constexpr unsigned kExponentMax = 15;
 inline constexpr int kMiddleSymbol = 32;
 inline constexpr int kOwnBinMax = 7;
-// Without a profile draft's bins are 0.8 of a channel's deviation: with bins a deviation wide fine
-// cost a model's text 0.07 % at the 95 % bound, with these under 0.05 % (docs/benchmarks.md).
-inline constexpr float kBinsPerDeviation = 1.25F;
+// Without a profile draft's bins are 0.625 of a channel's deviation: with wider ones fine cost a
+// model's text more than it may (docs/benchmarks.md).
+inline constexpr float kBinsPerDeviation = 1.6F;
 
 // How the components of one class become symbols and the bits below them.
 struct ClassQuantiser {

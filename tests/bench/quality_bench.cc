@@ -13,14 +13,17 @@
 #include <cstdio>
 #include <memory>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/crypto.h"
+#include "tests/bench/attention_weights.h"
 #include "tests/bench/coded_context.h"
 #include "tests/bench/paired.h"
 #include "tests/bench/quality_log.h"
 #include "tests/bench/quality_texts.h"
+#include "tests/bench/recorded_text.h"
 #include "tests/bench/report.h"
 #include "tests/codec/profile_ids.h"
 
@@ -36,6 +39,14 @@ constexpr std::array<double, kLevels> kTextBars = {0.02, 0.003, 0.0005};
 constexpr std::size_t kProofQuestions = 4000;  // with fewer a bound is too wide to prove anything
 constexpr WindowSizes kWindow = {.context_tokens = 1024, .text_tokens = 512};
 constexpr std::size_t kClusterWindows = 4;  // neighbours share most of their context
+constexpr std::size_t kWeighedTexts = 3;    // of a half, whose queries weights come from
+constexpr std::uint32_t kWeighedTokens = 1536;
+
+std::string OptionOf(const codec::TransformChoice& choice) {
+  std::ostringstream text;
+  text << choice.block << ':' << choice.draft_bits;
+  return text.str();
+}
 
 struct Arguments {
   std::string model = KDN_TEST_MODEL;
@@ -45,8 +56,28 @@ struct Arguments {
   std::size_t windows = 16;
   std::size_t learn_windows = 16;
   std::size_t threads = 1;
-  std::vector<std::string> profiles = {"64:1.5"};
+  std::vector<std::string> profiles = {OptionOf(codec::TransformChoices().front())};
 };
+
+// A profile to learn, as --profile has it.
+struct ProfileOption {
+  std::uint16_t block = 0;
+  double draft_bits = 0.0;
+  bool weighted = false;  // bins follow what attention feels of each channel
+};
+Result<ProfileOption> ParseProfileOption(const std::string& text) {
+  ProfileOption option;
+  std::string weighted;
+  char colon = 0;
+  std::istringstream in(text);
+  const bool numbers = static_cast<bool>(in >> option.block >> colon >> option.draft_bits);
+  in >> weighted;
+  option.weighted = weighted == ":weighted";
+  if (!numbers || colon != ':' || (!weighted.empty() && !option.weighted)) {
+    return Error(Code::kInvalidArgument, "not a profile to learn: " + text);
+  }
+  return option;
+}
 
 // A way of coding: without a profile, or with those learned on either half of the held-out text.
 struct Coding {
@@ -127,11 +158,10 @@ class QualityBench {
   }
 
  private:
-  // "64:1.5": a transform of blocks of 64 channels, draft of 1.5 bits a value.
-  Coding Learn(const std::string& option) {
-    Coding coding{.name = "profile " + option, .learned_on = {}};
-    const auto block = static_cast<std::uint16_t>(std::stoul(option));
-    const double bits = std::stod(option.substr(option.find(':') + 1));
+  // "64:2": a transform of blocks of 64 channels, draft of 2 bits a value.
+  Coding Learn(const std::string& text) {
+    Coding coding{.name = "profile " + text, .learned_on = {}};
+    const ProfileOption option = Get(ParseProfileOption(text));
     for (std::size_t half = 0; half < 2; ++half) {
       auto learner = Get(codec::ProfileLearner::Make(model_->spec()));
       // Every other window, so that their contexts do not overlap.
@@ -144,12 +174,29 @@ class QualityBench {
         Check(model_->Prefill(from[i * from.size() / count]->context));
         Check(model_->Teach(learner));
       }
-      coding.learned_on[half] = std::make_unique<codec::Profile>(Get(learner.Learn(
-          FingerprintOf(model_->spec()), {.draft_bits = bits, .block = block, .weights = {}})));
+      codec::LearnOptions options{
+          .draft_bits = option.draft_bits, .block = option.block, .weights = {}};
+      if (option.weighted) options.weights = WeightsOf(half);
+      coding.learned_on[half] = std::make_unique<codec::Profile>(
+          Get(learner.Learn(FingerprintOf(model_->spec()), options)));
       Check(coding.learned_on[half]->FinishForEncoding());
       coding.learned_on[half]->Name(codec::NumberedProfileId(half));
     }
     return coding;
+  }
+
+  // By the queries of texts of that half.
+  std::vector<std::vector<double>> WeightsOf(std::size_t half) {
+    if (!text_model_) text_model_ = Get(TextModel::Load(arguments_.model));
+    constexpr std::size_t kHalf = TextModel::kContexts / 2;
+    std::vector<TextContext> contexts;
+    std::vector<const TextContext*> borrowed;
+    contexts.reserve(kWeighedTexts);
+    for (std::size_t i = 0; i < kWeighedTexts; ++i) {
+      const std::size_t part = half * kHalf + i * kHalf / kWeighedTexts;
+      borrowed.push_back(&contexts.emplace_back(text_model_->Record(part, kWeighedTokens)));
+    }
+    return AttentionWeights(borrowed, text_model_->query_heads(), text_model_->spec().rotary);
   }
 
   // What results depend on: the ways of coding, and what they make of a context.
@@ -301,6 +348,7 @@ class QualityBench {
   Arguments arguments_;
   llama::Tokenizer tokenizer_;
   std::unique_ptr<CodedContext> model_;
+  std::unique_ptr<TextModel> text_model_;  // where queries are to be had; loaded when wanted
   std::vector<AskedContext> contexts_;
   std::vector<Window> all_windows_;
   std::vector<std::size_t> windows_;  // those that are read
@@ -323,7 +371,11 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(8, 10000));
   app.add_option("--profile", arguments.profiles,
                  "profiles to learn: channels of the transform, 1 for none, and draft's bits a "
-                 "value, such as 64:1.5");
+                 "value, such as 64:2; 64:2:weighted has bins follow what attention feels")
+      ->check([](const std::string& text) {
+        const auto option = ParseProfileOption(text);
+        return option ? std::string() : option.error().message();
+      });
   app.add_option("--learn-windows", arguments.learn_windows,
                  "contexts of 1024 tokens that a profile is learned from")
       ->check(CLI::Range(1, 100));

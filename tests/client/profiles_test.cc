@@ -292,14 +292,15 @@ TEST_F(ProfilesTest, IdentityTakesFewerBitsOfOtherTextToo) {
   ASSERT_EQ(Store(2).code, Code::kOk);
   codec::Page page_without(kv_->spec(), 2 * kChunk);
   const std::uint64_t without = BytesOfSecond(page_without, Level::kStandard, 1);
-  ASSERT_TRUE(Offer(Learned(1, 2.3)).ok());
+  ASSERT_TRUE(Offer(Learned(1, codec::TransformChoices().back().draft_bits)).ok());
   ASSERT_FALSE(client_->AwaitProfile(*model_, {}).value().IsZero());
   ASSERT_EQ(Store(2, 2).code, Code::kOk);
   codec::Page page_with(kv_->spec(), 2 * kChunk);
   const std::uint64_t with = BytesOfSecond(page_with, Level::kStandard, 2);
   Print("identity", without, with, page_without, page_with);
   EXPECT_LT(with, without);
-  EXPECT_LT(Error(*text_, page_with), Error(*text_, page_without) * 1.15);
+  // To the profile errors of keys count more than those of values; here they count alike.
+  EXPECT_LT(Error(*text_, page_with), Error(*text_, page_without) * 1.3);
 }
 
 TEST_F(ProfilesTest, WhoStoresExactAloneNeedsNone) {
@@ -367,7 +368,7 @@ TEST_F(ProfilesTest, AnotherProcessFetchesWhatAnObjectNames) {
 
 TEST_F(ProfilesTest, WithoutItsProfileAnObjectIsAMissAndNothingIsWritten) {
   Open(/*learn_chunks=*/0);
-  ASSERT_TRUE(Offer(Learned(1, 2.3)).ok());
+  ASSERT_TRUE(Offer(Learned(1, codec::TransformChoices().back().draft_bits)).ok());
   ASSERT_FALSE(client_->AwaitProfile(*model_, {}).value().IsZero());
   ASSERT_EQ(Store(2).code, Code::kOk);
   ASSERT_EQ(Store(2, 3, LevelSet(Level::kExact)).code, Code::kOk);

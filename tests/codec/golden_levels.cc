@@ -146,15 +146,25 @@ std::vector<GoldenLevelDamage> MakeDamages() {
 
 const std::vector<GoldenObject>& GoldenObjects() {
   static const std::vector<GoldenObject> objects = {
-      {.name = "bf16"},
       {.name = "bf16_profile", .profile = true},
-      {.name = "fp16", .dtype = DType::kFp16},
-      {.name = "fp32", .dtype = DType::kFp32},
-      {.name = "fp8_e4m3", .dtype = DType::kFp8E4M3},
-      {.name = "fp8_e5m2", .dtype = DType::kFp8E5M2},
-      {.name = "bf16_layers", .layers = 3},
-      {.name = "bf16_long", .tokens = 75},  // states take bytes
-      {.name = "latent", .attention = AttentionKind::kLatent},
+      // Bins of 0.8 of a deviation.
+      {.name = "bf16", .written = false},
+      {.name = "fp16", .dtype = DType::kFp16, .written = false},
+      {.name = "fp32", .dtype = DType::kFp32, .written = false},
+      {.name = "fp8_e4m3", .dtype = DType::kFp8E4M3, .written = false},
+      {.name = "fp8_e5m2", .dtype = DType::kFp8E5M2, .written = false},
+      {.name = "bf16_layers", .layers = 3, .written = false},
+      {.name = "bf16_long", .tokens = 75, .written = false},  // states take bytes
+      {.name = "latent", .attention = AttentionKind::kLatent, .written = false},
+      // Of 0.625.
+      {.name = "bf16_narrow"},
+      {.name = "fp16_narrow", .dtype = DType::kFp16},
+      {.name = "fp32_narrow", .dtype = DType::kFp32},
+      {.name = "fp8_e4m3_narrow", .dtype = DType::kFp8E4M3},
+      {.name = "fp8_e5m2_narrow", .dtype = DType::kFp8E5M2},
+      {.name = "bf16_layers_narrow", .layers = 3},
+      {.name = "bf16_long_narrow", .tokens = 75},
+      {.name = "latent_narrow", .attention = AttentionKind::kLatent},
   };
   return objects;
 }
@@ -180,7 +190,7 @@ ChunkWorld WorldOf(const GoldenObject& golden) {
 }
 
 Profile LearnGoldenProfile() {
-  const ModelSpec spec = SpecOf(GoldenObjects()[1]);
+  const ModelSpec spec = SpecOf(GoldenObjects()[0]);
   ChunkWorld world(spec, 256);
   ProfileLearner learner = ProfileLearner::Make(spec).value();
   (void)learner.Add(world.kv(), world.tables(), world.place(), world.header.first_position);

@@ -23,6 +23,8 @@ struct GoldenObject {
   bool profile = false;  // kGoldenProfile
   std::uint16_t layers = 1;
   std::uint32_t tokens = 11;  // a strip's planes end within a byte of their last row
+  // Whether encoders still choose these bins; else they did once, and the object is only read.
+  bool written = true;
 };
 [[nodiscard]] const std::vector<GoldenObject>& GoldenObjects();
 [[nodiscard]] ModelSpec SpecOf(const GoldenObject& golden);

@@ -68,6 +68,7 @@ TEST(GoldenLevels, DecodeToTheirBits) {
 
 TEST(GoldenLevels, AreWrittenAlike) {
   for (const GoldenObject& golden : GoldenObjects()) {
+    if (!golden.written) continue;
     const std::vector<std::byte> object = ReadGoldenFile(FileOf(golden.name));
     const std::optional<Profile> profile = ProfileFor(golden);
     for (const Kernels* kernels : SupportedKernels()) {
