@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "transport/arrival_sink.h"
 
 namespace kdn::transport {
 
@@ -39,6 +40,11 @@ struct Call {
                                           // outer span is copied, the bytes stay until kDone
   MutableBytes receive_bulk;              // a window that the peer fills, piece by piece
   TimePoint deadline;
+  // Null: nobody. Called by the thread that receives the bytes, inside Poll() or on one of the
+  // domain's own, and no more once kDone is delivered; pieces whose bytes it was told of come after
+  // that as events. What does not pass through this process's hands, as in shared memory, it is
+  // not told of.
+  ArrivalSink* arrivals = nullptr;
 };
 
 enum class EventKind : std::uint8_t { kPiece, kDone };
@@ -148,6 +154,9 @@ class Service {
   // every SendPiece() and ReceivePiece(), also when the caller is gone. `call` may be finished and
   // destroyed in it.
   virtual void OnMoved(Exchange& call, std::uint32_t piece, Code code) = 0;
+  // The first `size_bytes` of a piece that is being received are there. Comes as often as the
+  // transport likes, or never, before its OnMoved(); the call must not be used in it.
+  virtual void OnArrived(Exchange& /*call*/, std::uint32_t /*piece*/, std::size_t /*size_bytes*/) {}
   // The caller cancelled, ran out of time, took nothing of what is sent to it for long, or died, or
   // the Server is being destroyed. Pieces in flight report OnMoved() after it, unless the call is
   // destroyed here; Finish() has no effect any more. Calls that are already finished get no

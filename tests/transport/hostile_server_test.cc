@@ -76,6 +76,28 @@ TEST_F(HostileServer, SliceOutOfOrderBreaksTheConnection) {
   ExpectBroken();
 }
 
+// What has been summed or decoded once must not change under the one who did.
+TEST_F(HostileServer, PieceOverAnEarlierOneBreaksTheConnection) {
+  const RawPeer::Frame request = Ask();
+  const auto send = [&](std::uint32_t piece, std::uint64_t offset, std::size_t size) {
+    FrameHeader slice = Slice(request.header.call, offset);
+    slice.piece = piece;
+    peer_->SendFrame(slice, Pattern(size, piece + 1));
+    FrameHeader end{.type = FrameType::kPieceEnd, .call = request.header.call, .piece = piece};
+    end.offset = offset;
+    end.size_a = size;
+    peer_->SendFrame(end);
+  };
+  send(0, 40, 20);
+  send(1, 60, 20);
+  send(2, 20, 20);
+  client_->AwaitPieces(3);
+  const std::vector<std::byte> before(window_.begin(), window_.end());
+  send(3, 10, 11);  // one byte too many
+  ExpectBroken();
+  EXPECT_TRUE(Same(window_, before));
+}
+
 TEST_F(HostileServer, EndOfAPieceThatDidNotComeBreaksTheConnection) {
   const RawPeer::Frame request = Ask();
   peer_->SendFrame(Slice(request.header.call, 0), Pattern(10, 1));

@@ -61,10 +61,14 @@ class TestService final : public Service {
   // Called on the server's thread, if set; the call is in `open` by then.
   std::function<void(Exchange&)> on_call;
   std::function<void(Exchange&, std::uint32_t, Code)> on_moved;
+  std::function<void(Exchange&, std::uint32_t, std::size_t)> on_arrived;
   bool drop_on_abandoned = true;  // destroys abandoned calls
 
   void OnCall(std::unique_ptr<Exchange> call) override;
   void OnMoved(Exchange& call, std::uint32_t piece, Code code) override;
+  void OnArrived(Exchange& call, std::uint32_t piece, std::size_t size_bytes) override {
+    if (on_arrived) on_arrived(call, piece, size_bytes);
+  }
   void OnAbandoned(Exchange& call) override;
 
   // On the server's thread.

@@ -26,6 +26,32 @@ void Buffer::Trim() {
   capacity_ = 0;
 }
 
+std::size_t Filled::RoomAt(std::size_t offset, std::size_t window_bytes) const {
+  for (const Run& run : runs_) {
+    if (offset < run.begin) return run.begin - offset;
+    if (offset < run.end) return 0;
+  }
+  return offset < window_bytes ? window_bytes - offset : 0;
+}
+
+bool Filled::Add(std::size_t offset, std::size_t size) {
+  if (size == 0) return true;
+  const std::size_t end = offset + size;
+  const auto after =
+      std::find_if(runs_.begin(), runs_.end(), [&](const Run& run) { return run.begin >= offset; });
+  const bool joins_after = after != runs_.end() && after->begin == end;
+  const bool joins_before = after != runs_.begin() && (after - 1)->end == offset;
+  if (joins_before) {
+    (after - 1)->end = joins_after ? after->end : end;
+    if (joins_after) runs_.erase(after);
+  } else if (joins_after) {
+    after->begin = offset;
+  } else {
+    runs_.insert(after, {offset, end});
+  }
+  return runs_.size() <= limits::kPiecesPerCallMax;
+}
+
 ClientCalls::ClientCalls(std::uint32_t depth, shm::ClientShare* share)
     : depth_(depth), share_(share), pieces_(kPieceEventsMax) {
   for (auto* list : {&free_, &active_, &ended_, &delivered_}) list->reserve(depth);
@@ -55,6 +81,8 @@ void ClientCalls::Recycle(ClientCall* call) {
   call->window = {};
   call->loan = {};
   call->progress = {};
+  call->filled.Clear();
+  call->arrivals = nullptr;
   call->pulls_open = 0;
   free_.push_back(call);
 }

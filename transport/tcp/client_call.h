@@ -37,12 +37,30 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+// Which bytes of a window have come: none comes twice, so that what was looked at stays as it is.
+class Filled {
+ public:
+  // How many bytes may come from `offset` on; 0 if that one is there.
+  [[nodiscard]] std::size_t RoomAt(std::size_t offset, std::size_t window_bytes) const;
+  // False if they are in more runs than pieces of a call may be.
+  [[nodiscard]] bool Add(std::size_t offset, std::size_t size);
+  void Clear() { runs_.clear(); }
+
+ private:
+  struct Run {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
+  std::vector<Run> runs_;  // ascending; they do not touch
+};
+
 // A piece that is being received, from its first slice to its end.
 struct PieceProgress {
   bool open = false;
   std::uint32_t piece = 0;
   std::uint64_t offset = 0;
   std::uint64_t received = 0;
+  std::uint64_t room = 0;  // for all of it
 };
 
 struct ClientCall final : OutSink {
@@ -55,12 +73,14 @@ struct ClientCall final : OutSink {
   std::vector<ConstBytes> send_bulk;
   std::size_t send_bulk_bytes = 0;
   MutableBytes window;
+  ArrivalSink* arrivals = nullptr;
   std::vector<Region*> pins;
   shm::Loan loan;  // valid if the server moves the bulk itself, in shared memory
   OutStream stream;
   std::uint32_t pulls_open = 0;
   Scatter landing;
   PieceProgress progress;
+  Filled filled;
   Code code = Code::kOk;
   bool request_in_flight = false;  // the connection still refers to `request`
   std::size_t active_index = 0;

@@ -135,22 +135,31 @@ Landing ClientConnection::OnBody(const FrameHeader& header) {
   ClientCall* call = Find(header.call);
   if (call == nullptr) return {};
   if (header.type == FrameType::kSlice) return OnSlice(*call, header);
-  if (header.type != FrameType::kResponse) return {Landing::Kind::kError, nullptr, {}};
-  return {Landing::Kind::kTake, nullptr, call->response.Resize(header.size)};
+  if (header.type != FrameType::kResponse) return {.kind = Landing::Kind::kError};
+  return {.kind = Landing::Kind::kTake, .body = call->response.Resize(header.size)};
 }
 
 Landing ClientConnection::OnSlice(ClientCall& call, const FrameHeader& header) {
   PieceProgress& progress = call.progress;
-  if (!progress.open) progress = {true, header.piece, header.offset, 0};
+  if (!progress.open) {
+    progress = {true, header.piece, header.offset, 0, 0};
+    progress.room = call.filled.RoomAt(header.offset, call.window.size());
+  }
   const bool in_order =
       header.piece == progress.piece && header.offset == progress.offset + progress.received;
-  const bool inside =
-      header.offset <= call.window.size() && header.size <= call.window.size() - header.offset;
-  if (!in_order || !inside) return {Landing::Kind::kError, nullptr, {}};
+  const bool inside = header.size <= progress.room - progress.received;
+  if (!in_order || !inside) return {.kind = Landing::Kind::kError};
   progress.received += header.size;
   const MutableBytes into = call.window.subspan(header.offset, header.size);
   call.landing.Reset({&into, 1});
-  return {Landing::Kind::kTake, &call.landing, {}};
+  return {.kind = Landing::Kind::kTake, .slice = &call.landing, .told = call.arrivals != nullptr};
+}
+
+void ClientConnection::OnSliceLanded(const FrameHeader& header, std::size_t filled,
+                                     std::size_t landed) {
+  ClientCall* call = Find(header.call);
+  if (call == nullptr || call->arrivals == nullptr) return;
+  call->arrivals->OnArrived(header.offset + filled - landed, landed);
 }
 
 bool ClientConnection::OnFrame(const FrameHeader& header, ConstBytes) {
@@ -183,13 +192,14 @@ bool ClientConnection::OnPieceEnd(ClientCall& call, const FrameHeader& header) {
     // In shared memory it is there without a slice.
     const bool fits = call.loan.valid() && header.offset <= call.window.size() &&
                       header.size_a <= call.window.size() - header.offset;
-    progress = {true, header.piece, header.offset, fits ? header.size_a : 0};
+    progress = {true, header.piece, header.offset, fits ? header.size_a : 0, 0};
   }
   if (header.piece != progress.piece || header.offset != progress.offset ||
       header.size_a != progress.received || header.offset > call.window.size()) {
     return false;
   }
   progress.open = false;
+  if (!call.loan.valid() && !call.filled.Add(progress.offset, progress.received)) return false;
   calls_.AddPiece(call.tag, header.piece, header.offset, header.size_a);
   return true;
 }

@@ -101,12 +101,11 @@ std::size_t Inbox::PlanRead(std::span<iovec> vectors, std::size_t& asked) {
   return count;
 }
 
-// Step 2: `bytes` of the body arrived where they belong.
-void Inbox::Landed(std::size_t bytes) {
-  if (landing_.kind == Landing::Kind::kTake && landing_.slice != nullptr) {
-    landing_.slice->Advance(bytes);
-  }
+// Step 2: `bytes` of the body are where they belong.
+void Inbox::Landed(std::size_t bytes, InboxHandler& handler) {
   body_left_ -= bytes;
+  const bool told = landing_.kind == Landing::Kind::kTake && landing_.told && bytes > 0;
+  if (told) handler.OnSliceLanded(header_, header_.size - body_left_, bytes);
 }
 
 ReadResult Inbox::Read(int fd, std::size_t budget, InboxHandler& handler) {
@@ -136,7 +135,10 @@ ReadResult Inbox::Read(int fd, std::size_t budget, InboxHandler& handler) {
     taken += got;
     bytes_received_ += got;
     const std::size_t of_body = std::min(got, body_left_);
-    Landed(of_body);
+    if (landing_.kind == Landing::Kind::kTake && landing_.slice != nullptr) {
+      landing_.slice->Advance(of_body);
+    }
+    Landed(of_body, handler);
     end_ += got - of_body;
     if (of_body > 0 && body_left_ == 0 && !EndFrame(handler)) return ReadResult::kBroken;
     switch (Parse(handler)) {
@@ -165,7 +167,7 @@ Inbox::Step Inbox::Parse(InboxHandler& handler) {
         const std::size_t done = landing_.body.size() - body_left_;
         std::memcpy(landing_.body.data() + done, bytes.data(), used);
       }
-      body_left_ -= used;
+      Landed(used, handler);
       if (body_left_ > 0) return Step::kNeedsMore;
       if (!EndFrame(handler)) return Step::kBroken;
     }
@@ -182,7 +184,7 @@ Inbox::Step Inbox::Parse(InboxHandler& handler) {
 }
 
 bool Inbox::BeginFrame(InboxHandler& handler) {
-  landing_ = Landing{Landing::Kind::kTake, nullptr, {}};
+  landing_ = Landing{.kind = Landing::Kind::kTake};
   body_left_ = header_.size;
   if (header_.size == 0) return EndFrame(handler);
   landing_ = handler.OnBody(header_);

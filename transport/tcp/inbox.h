@@ -41,7 +41,8 @@ struct Landing {
   enum class Kind : std::uint8_t { kTake, kDiscard, kError };
   Kind kind = Kind::kDiscard;
   Scatter* slice = nullptr;  // of kTake for kSlice: has room for header.size bytes
-  MutableBytes body;         // of kTake for messages: header.size bytes
+  bool told = false;         // with `slice`: OnSliceLanded() is wanted
+  MutableBytes body{};       // of kTake for messages: header.size bytes
 };
 
 class InboxHandler {
@@ -51,6 +52,9 @@ class InboxHandler {
   [[nodiscard]] virtual bool CanTake(const FrameHeader& header) = 0;
   // A frame with a body begins.
   [[nodiscard]] virtual Landing OnBody(const FrameHeader& header) = 0;
+  // The first `filled` bytes of the slice at hand are where they belong, the last `landed` of them
+  // since this was told last.
+  virtual void OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t landed) = 0;
   // A frame is complete. `body` is what OnBody() gave for a message, checked; empty for bulk. Not
   // called for a frame that was discarded. False: the peer broke the protocol.
   [[nodiscard]] virtual bool OnFrame(const FrameHeader& header, ConstBytes body) = 0;
@@ -88,7 +92,7 @@ class Inbox {
   [[nodiscard]] bool BeginFrame(InboxHandler& handler);
   [[nodiscard]] bool EndFrame(InboxHandler& handler);
   std::size_t PlanRead(std::span<iovec> vectors, std::size_t& asked);
-  void Landed(std::size_t bytes);
+  void Landed(std::size_t bytes, InboxHandler& handler);
 
   std::unique_ptr<std::byte[]> buffer_;
   std::size_t begin_ = 0;

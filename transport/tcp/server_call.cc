@@ -121,16 +121,21 @@ void ServerCall::SendPulls() {
 }
 
 Landing ServerCall::OnSlice(const FrameHeader& header) {
-  if (pulls_sent_ == 0) return {Landing::Kind::kError, nullptr, {}};
+  if (pulls_sent_ == 0) return {.kind = Landing::Kind::kError};
   Pull& pull = PullAt(0);
   if (!landing_open_) landing_.Reset(pull.into);
   landing_open_ = true;
   const std::size_t filled = landing_.filled();
   if (header.piece != pull.piece || header.offset != pull.offset + filled ||
       header.size > pull.size - filled) {
-    return {Landing::Kind::kError, nullptr, {}};
+    return {.kind = Landing::Kind::kError};
   }
-  return {Landing::Kind::kTake, &landing_, {}};
+  return {.kind = Landing::Kind::kTake, .slice = &landing_, .told = true};
+}
+
+void ServerCall::OnSliceLanded(const FrameHeader& header, std::size_t filled) {
+  if (!held_ || pulls_sent_ == 0) return;
+  host_->TellArrived(*this, header.piece, header.offset + filled - PullAt(0).offset);
 }
 
 bool ServerCall::OnPieceEnd(const FrameHeader& header) {

@@ -30,6 +30,7 @@ class ServerCallHost {
   // The request is complete: for the service, and to be watched for its deadline.
   virtual void Deliver(ServerCall& call) = 0;
   virtual void TellAbandoned(ServerCall& call) = 0;
+  virtual void TellArrived(ServerCall& call, std::uint32_t piece, std::size_t size_bytes) = 0;
   // To be told to the service as OnMoved() as soon as that is allowed.
   virtual void AddMoved(ServerCall& call, std::uint32_t piece, Code code) = 0;
   // Something was queued on the connection.
@@ -73,6 +74,7 @@ class ServerCall final : public Exchange, public OutSink {
   [[nodiscard]] bool TakeMoved();
   // A slice, or the end, of a piece that was asked for.
   [[nodiscard]] Landing OnSlice(const FrameHeader& header);
+  void OnSliceLanded(const FrameHeader& header, std::size_t filled);
   [[nodiscard]] bool OnPieceEnd(const FrameHeader& header);
   // Copies what was asked of the caller's shared memory, about `budget` bytes at most; returns how
   // many. More is left while WantsCopies().

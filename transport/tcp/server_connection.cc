@@ -216,7 +216,7 @@ bool ServerConnection::CanTake(const FrameHeader&) {
 
 Landing ServerConnection::OnBody(const FrameHeader& header) {
   if (header.type == FrameType::kRequest) return OnRequestBody(header);
-  if (header.type != FrameType::kSlice) return {Landing::Kind::kError, nullptr, {}};
+  if (header.type != FrameType::kSlice) return {.kind = Landing::Kind::kError};
   ServerCall* call = Find(header.call);
   // What the caller sent before it heard that the call had ended.
   if (call == nullptr) return {};
@@ -226,7 +226,7 @@ Landing ServerConnection::OnBody(const FrameHeader& header) {
 Landing ServerConnection::OnRequestBody(const FrameHeader& header) {
   shm::SharedPlace place;
   if (link_->slots[SlotOf(header.call)] != nullptr || !FindShared(header, place)) {
-    return {Landing::Kind::kError, nullptr, {}};
+    return {.kind = Landing::Kind::kError};
   }
   if (link_->request_bytes + header.size > kRequestBytesOpenMax) {
     link_->outbox.Push(
@@ -244,7 +244,11 @@ Landing ServerConnection::OnRequestBody(const FrameHeader& header) {
   link_->calls.push_back(&call);
   link_->incoming = &call;
   link_->request_bytes += header.size;
-  return {Landing::Kind::kTake, nullptr, call.request_buffer().Resize(header.size)};
+  return {.kind = Landing::Kind::kTake, .body = call.request_buffer().Resize(header.size)};
+}
+
+void ServerConnection::OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t) {
+  if (ServerCall* call = Find(header.call)) call->OnSliceLanded(header, filled);
 }
 
 bool ServerConnection::OnFrame(const FrameHeader& header, ConstBytes) {

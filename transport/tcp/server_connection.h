@@ -85,6 +85,7 @@ class ServerConnection final : public InboxHandler {
   void FlushHello();
   [[nodiscard]] bool CanTake(const FrameHeader& header) override;
   [[nodiscard]] Landing OnBody(const FrameHeader& header) override;
+  void OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t landed) override;
   [[nodiscard]] bool OnFrame(const FrameHeader& header, ConstBytes body) override;
   [[nodiscard]] Landing OnRequestBody(const FrameHeader& header);
   [[nodiscard]] bool OnRequest(const FrameHeader& header);

@@ -189,6 +189,10 @@ void TcpServer::FlushDirty() {
   flushing_.clear();
 }
 
+void TcpServer::TellArrived(ServerCall& call, std::uint32_t piece, std::size_t size_bytes) {
+  setup_.service->OnArrived(call, piece, size_bytes);
+}
+
 void TcpServer::TellMoved() {
   std::swap(moved_, telling_);
   for (const Moved& moved : telling_) {

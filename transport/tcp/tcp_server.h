@@ -61,6 +61,7 @@ class TcpServer final : public Server, public ServerCallHost, public shm::OfferT
   [[nodiscard]] TimePoint Now() const override { return setup_.clock->Now(); }
   void Deliver(ServerCall& call) override;
   void TellAbandoned(ServerCall& call) override;
+  void TellArrived(ServerCall& call, std::uint32_t piece, std::size_t size_bytes) override;
   void AddMoved(ServerCall& call, std::uint32_t piece, Code code) override;
   void AddDirty(ServerConnection& connection) override;
   void Recycle(ServerCall& call) override;

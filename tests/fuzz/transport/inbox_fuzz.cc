@@ -24,15 +24,21 @@ class Handler final : public tcp::InboxHandler {
   bool CanTake(const FrameHeader&) override { return true; }
   tcp::Landing OnBody(const FrameHeader& header) override {
     using Kind = tcp::Landing::Kind;
-    if (header.size > kRoom) return {Kind::kError, nullptr, {}};
-    if (header.call % 3 == 0) return {Kind::kDiscard, nullptr, {}};
+    if (header.size > kRoom) return {.kind = Kind::kError};
+    if (header.call % 3 == 0) return {};
     const kdn::MutableBytes room = kdn::MutableBytes(memory_).subspan(1, header.size);
-    if (HasMessageBody(header.type)) return {Kind::kTake, nullptr, room};
+    if (HasMessageBody(header.type)) return {.kind = Kind::kTake, .body = room};
     // In two spans, of which one may be empty.
     const std::size_t cut = header.piece % (room.size() + 1);
     const kdn::MutableBytes spans[] = {room.first(cut), room.subspan(cut)};
     scatter_.Reset(spans);
-    return {Kind::kTake, &scatter_, {}};
+    landed_ = 0;
+    return {.kind = Kind::kTake, .slice = &scatter_, .told = header.call % 2 == 0};
+  }
+  // What is told of is what has come, in order and none of it twice.
+  void OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t landed) override {
+    landed_ += landed;
+    if (filled != landed_ || filled != scatter_.filled() || filled > header.size) std::abort();
   }
   bool OnFrame(const FrameHeader& header, kdn::ConstBytes) override {
     return header.type != FrameType::kGoodbye;
@@ -44,6 +50,7 @@ class Handler final : public tcp::InboxHandler {
  private:
   std::vector<std::byte> memory_;
   tcp::Scatter scatter_;
+  std::size_t landed_ = 0;
 };
 
 std::vector<std::byte> Frames(kdn::ConstBytes in) {
