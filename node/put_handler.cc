@@ -124,6 +124,13 @@ void PutHandler::AnswerWhole(PutCall& call) {
   Finish(call, Code::kOk);
 }
 
+void PutHandler::OnArrived(const transport::Exchange& exchange, std::size_t size_bytes) {
+  const auto found = receiving_.find(&exchange);
+  if (found == receiving_.end()) return;
+  const PutCall& call = *found->second;
+  context_.store.PutArrived(call.slot, call.request.offset, size_bytes);
+}
+
 bool PutHandler::OnMoved(transport::Exchange& exchange, Code code) {
   auto found = receiving_.extract(&exchange);
   if (found.empty()) return false;

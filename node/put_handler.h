@@ -27,6 +27,8 @@ class PutHandler {
 
   // `room` is held until the call is over.
   void OnCall(std::unique_ptr<transport::Exchange> exchange, Admission::Token room);
+  // The first `size_bytes` of the call's piece are there. Ignores calls that are none of these.
+  void OnArrived(const transport::Exchange& exchange, std::size_t size_bytes);
   // False if the call is not one of these.
   bool OnMoved(transport::Exchange& exchange, Code code);
   bool OnAbandoned(transport::Exchange& exchange);

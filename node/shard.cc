@@ -284,6 +284,10 @@ void Shard::OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) {
   if (!reads_->OnMoved(call, piece)) puts_->OnMoved(call, code);
 }
 
+void Shard::OnArrived(transport::Exchange& call, std::uint32_t, std::size_t size_bytes) {
+  puts_->OnArrived(call, size_bytes);
+}
+
 void Shard::OnAbandoned(transport::Exchange& call) {
   const auto held = std::ranges::find(deferred_, &call,
                                       [](const Deferred& deferred) { return deferred.call.get(); });

@@ -67,6 +67,7 @@ class Shard final : public transport::Service, public Deferrer {
   // transport::Service
   void OnCall(std::unique_ptr<transport::Exchange> call) override;
   void OnMoved(transport::Exchange& call, std::uint32_t piece, Code code) override;
+  void OnArrived(transport::Exchange& call, std::uint32_t piece, std::size_t size_bytes) override;
   void OnAbandoned(transport::Exchange& call) override;
   // Deferrer
   void Defer(std::unique_ptr<transport::Exchange> call, Epoch epoch) override;

@@ -20,18 +20,23 @@ std::size_t FrontBytes(const ObjectHeader& header, Level level) {
 }
 
 Status CheckTiles(const ObjectHeader& header, const SegmentIndex& index, const Block& block,
-                  std::size_t offset) {
+                  std::size_t offset, const ArrivingSums* sums) {
   std::vector<ConstBytes> runs;
   ChecksumStream sum;
   const std::size_t tiles = offset + index.IndexBytes();
   const ObjectTag tag = TagOf(header);
   for (std::size_t i = 0; i < index.tiles.size(); ++i) {
     const TileEntry& entry = index.tiles[i];
-    runs.clear();
-    block.Append(tiles + entry.offset, entry.size_bytes, runs);
-    sum.Reset();
-    for (const ConstBytes run : runs) sum.Add(run);
-    if (!VerifyTileSum(tag, entry, sum.Sum())) {
+    std::optional<Checksum> known;
+    if (sums != nullptr) known = sums->Find(tiles + entry.offset, entry.size_bytes);
+    if (!known) {
+      runs.clear();
+      block.Append(tiles + entry.offset, entry.size_bytes, runs);
+      sum.Reset();
+      for (const ConstBytes run : runs) sum.Add(run);
+      known = sum.Sum();
+    }
+    if (!VerifyTileSum(tag, entry, *known)) {
       return Status(Code::kDataLoss, std::string(LevelName(index.level)) + ": checksum of tile " +
                                          std::to_string(i));
     }
@@ -42,7 +47,7 @@ Status CheckTiles(const ObjectHeader& header, const SegmentIndex& index, const B
 }  // namespace
 
 Result<SegmentIndex> CheckSegment(const ObjectHeader& header, Level level, const Block& block,
-                                  std::size_t offset, bool index_only) {
+                                  std::size_t offset, bool index_only, const ArrivingSums* sums) {
   const std::size_t size_bytes = header.level_bytes[static_cast<std::size_t>(level)];
   if (size_bytes == 0 || offset > block.size() || block.size() - offset < size_bytes) {
     return Error(Code::kDataLoss, std::string(LevelName(level)) + ": segment is cut");
@@ -54,13 +59,13 @@ Result<SegmentIndex> CheckSegment(const ObjectHeader& header, Level level, const
     return std::unexpected(std::move(status));
   }
   if (index_only) return index;
-  if (Status status = CheckTiles(header, index, block, offset); !status.ok()) {
+  if (Status status = CheckTiles(header, index, block, offset, sums); !status.ok()) {
     return std::unexpected(std::move(status));
   }
   return index;
 }
 
-Result<CheckedObject> CheckObject(const Block& block) {
+Result<CheckedObject> CheckObject(const Block& block, const ArrivingSums* sums) {
   if (block.size() < kObjectHeaderBytes) return Error(Code::kDataLoss, "header is cut");
   std::vector<std::byte> scratch;
   std::vector<std::byte> checksums;
@@ -75,7 +80,7 @@ Result<CheckedObject> CheckObject(const Block& block) {
     if (checked == block.size()) break;
     if (size_bytes == 0) continue;
     KDN_ASSIGN_OR_RETURN(const SegmentIndex index,
-                         CheckSegment(object.header, info.level, block, checked, false));
+                         CheckSegment(object.header, info.level, block, checked, false, sums));
     out.Bytes(
         block.Gather(checked + index.IndexBytes() - kIndexTailBytes, kIndexTailBytes, scratch));
     object.levels.Add(info.level);

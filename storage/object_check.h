@@ -11,15 +11,18 @@
 #include "proto/object/header.h"
 #include "proto/object/object.h"
 #include "proto/object/segment.h"
+#include "storage/arriving_sums.h"
 #include "storage/block.h"
 
 namespace kdn::storage {
 
 // The index of the segment that begins at `offset` of `block`, checked against the header, and
-// unless `index_only` every tile. kDataLoss says what is wrong.
+// unless `index_only` every tile: by its sum in `sums`, if that has it. kDataLoss says what is
+// wrong.
 [[nodiscard]] Result<SegmentIndex> CheckSegment(const ObjectHeader& header, Level level,
                                                 const Block& block, std::size_t offset,
-                                                bool index_only);
+                                                bool index_only,
+                                                const ArrivingSums* sums = nullptr);
 
 // A whole object, which may end after any of its segments.
 struct CheckedObject {
@@ -27,6 +30,7 @@ struct CheckedObject {
   ObjectDigest digest;
   LevelSet levels;
 };
-[[nodiscard]] Result<CheckedObject> CheckObject(const Block& block);
+[[nodiscard]] Result<CheckedObject> CheckObject(const Block& block,
+                                                const ArrivingSums* sums = nullptr);
 
 }  // namespace kdn::storage

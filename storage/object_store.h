@@ -139,6 +139,10 @@ class ObjectStore {
   [[nodiscard]] virtual Result<std::vector<MutableBytes>> PutMemory(PutSlot slot,
                                                                     std::uint64_t offset,
                                                                     std::size_t size_bytes) = 0;
+  // The first `size_bytes` of what was handed out at `offset` are there and will not change before
+  // it is handed out again. Needs not be said, but what is said soon is checked while the caches
+  // have it.
+  virtual void PutArrived(PutSlot slot, std::uint64_t offset, std::size_t size_bytes) = 0;
   // These bytes are there. Once all are and no memory is handed out, verifies the object (header
   // against id, indices, every tile) and returns its digest; nullopt before that. kDataLoss, and
   // the put is gone, if it does not verify. Bytes may arrive twice if they are the same.

@@ -18,6 +18,35 @@ void Put::Receive(std::uint64_t begin, std::uint64_t end) {
   received.emplace(begin, end);
 }
 
+void Put::HandOut(std::uint64_t begin, std::uint64_t end) {
+  // Over what has been summed, or beside another who writes there: then sums prove nothing.
+  const bool again = begin < sums.seen() ||
+                     std::any_of(
+                         handed_out.begin(), handed_out.end(),
+                         [&](const Bytes& other) {
+                           return begin < other.offset + other.size_bytes && other.offset < end;
+                         });
+  if (again) sums.GiveUp();
+  handed_out.push_back({begin, end - begin, 0});
+}
+
+void Put::Arrive(std::uint64_t begin, std::size_t size_bytes) {
+  if (ended) return;
+  for (Bytes& bytes : handed_out) {
+    if (bytes.offset == begin && size_bytes <= bytes.size_bytes) bytes.arrived = size_bytes;
+  }
+  // Sums go on through whatever other pieces have brought meanwhile.
+  for (bool further = true; further;) {
+    further = false;
+    for (const Bytes& bytes : handed_out) {
+      const std::uint64_t end = bytes.offset + bytes.arrived;
+      if (bytes.offset > sums.seen() || end <= sums.seen()) continue;
+      sums.Advance(*block, end);
+      further = sums.seen() == end;
+    }
+  }
+}
+
 bool Put::Complete() const {
   return handed_out.empty() && received.size() == 1 && received.begin()->first == 0 &&
          received.begin()->second == block->size();

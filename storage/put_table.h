@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "proto/object/object.h"
+#include "storage/arriving_sums.h"
 #include "storage/block.h"
 #include "storage/disk_jobs.h"
 #include "storage/object_check.h"
@@ -35,13 +36,24 @@ struct Put {
   struct Bytes {
     std::uint64_t offset = 0;
     std::size_t size_bytes = 0;
-    friend bool operator==(const Bytes&, const Bytes&) = default;
+    std::size_t arrived = 0;  // of them, from the first one on, that are known to be there
+    friend bool operator==(const Bytes& a, const Bytes& b) {
+      return a.offset == b.offset && a.size_bytes == b.size_bytes;
+    }
   };
   std::vector<Bytes> handed_out;
   std::map<std::uint64_t, std::uint64_t>
       received;  // begin to end, disjoint, joined where they meet
 
+  // Sums of what has come, as long as nobody can write to it again.
+  ArrivingSums sums;
+
+  // Bytes [begin, end) are there, and their memory is back.
   void Receive(std::uint64_t begin, std::uint64_t end);
+  // Bytes [begin, end) are about to be written.
+  void HandOut(std::uint64_t begin, std::uint64_t end);
+  // The first `size_bytes` of what was handed out at `begin` are there.
+  void Arrive(std::uint64_t begin, std::size_t size_bytes);
   // All bytes are there and nobody writes to them.
   [[nodiscard]] bool Complete() const;
 };

@@ -168,6 +168,19 @@ std::vector<std::byte> EncodeIndex(const SegmentIndex& index, const ObjectTag& t
   return bytes;
 }
 
+std::optional<std::uint32_t> PeekTileCount(ConstBytes head) {
+  ByteReader in(head);
+  const auto magic = in.Integer<std::uint32_t>();
+  const auto level = in.Integer<Level>();
+  in.Zeros(3);
+  const auto tile_count = in.Integer<std::uint32_t>();
+  if (!in.ok() || magic != kIndexMagic || level > Level::kExact || tile_count == 0 ||
+      tile_count > limits::kTilesPerSegmentMax) {
+    return std::nullopt;
+  }
+  return tile_count;
+}
+
 Result<SegmentIndex> DecodeIndex(ConstBytes segment, const ObjectTag& tag) {
   ByteReader in(segment);
   const auto magic = in.Integer<std::uint32_t>();

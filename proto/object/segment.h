@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -89,6 +90,10 @@ struct SegmentIndex {
 // tag, bounds, order and contiguity. kDataLoss otherwise. No allocation before the size that the
 // head declares is known to be there.
 [[nodiscard]] Result<SegmentIndex> DecodeIndex(ConstBytes segment, const ObjectTag& tag);
+
+// How many tiles the index says it has that begins with these kIndexHeadBytes; nothing if they
+// begin none. Not to be believed before DecodeIndex() has checked all of it.
+[[nodiscard]] std::optional<std::uint32_t> PeekTileCount(ConstBytes head);
 
 // The layer groups of a part, in order: runs of at most layers_per_group consecutive layers that do
 // not cross a KV group. Head groups alike. Both cut at multiples of the group size in absolute

@@ -46,10 +46,14 @@ Result<std::vector<MutableBytes>> Store::PutMemory(PutSlot slot, std::uint64_t o
   if (put->handed_out.size() >= kHandedOutMax) {
     return Error(Code::kResourceExhausted, "too many pieces of one object under way");
   }
-  put->handed_out.push_back({offset, size_bytes});
+  put->HandOut(offset, offset + size_bytes);
   std::vector<MutableBytes> runs;
   put->block->Append(offset, size_bytes, runs);
   return runs;
+}
+
+void Store::PutArrived(PutSlot slot, std::uint64_t offset, std::size_t size_bytes) {
+  if (Put* const put = puts_.At(slot)) put->Arrive(offset, size_bytes);
 }
 
 Result<std::optional<ObjectDigest>> Store::PutReceived(PutSlot slot, std::uint64_t offset,
@@ -71,7 +75,8 @@ Result<std::optional<ObjectDigest>> Store::PutReceived(PutSlot slot, std::uint64
 }
 
 Status Store::CheckWhole(Put& put) {
-  Result<CheckedObject> object = CheckObject(*put.block);
+  Result<CheckedObject> object = CheckObject(*put.block, &put.sums);
+  put.sums.GiveUp();
   if (object) {
     const ObjectHeader& header = object->header;
     if (put.id == ObjectId{header.tenant, header.key, header.part.number, header.put_id}) {

@@ -50,6 +50,7 @@ class Store final : public ObjectStore {
                            TimePoint expires) override;
   Result<std::vector<MutableBytes>> PutMemory(PutSlot slot, std::uint64_t offset,
                                               std::size_t size_bytes) override;
+  void PutArrived(PutSlot slot, std::uint64_t offset, std::size_t size_bytes) override;
   Result<std::optional<ObjectDigest>> PutReceived(PutSlot slot, std::uint64_t offset,
                                                   std::size_t size_bytes) override;
   std::optional<ObjectDigest> PutDigest(PutSlot slot) const override;

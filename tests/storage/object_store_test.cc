@@ -82,6 +82,52 @@ TEST_F(DramStoreTest, WhatALateFailedPieceOverwroteIsFound) {
   EXPECT_EQ(driver_->usage().dram_bytes_used, 0U);
 }
 
+// What was summed as it arrived is summed anew once it may have been written again.
+TEST_F(DramStoreTest, WhatASecondPieceOverwroteAfterItWasSummedIsFound) {
+  const TestObject object = MakeObject({.size_bytes = 300'000});
+  const std::size_t size = object.bytes.size();
+  for (const bool ends : {true, false}) {
+    const PutSlot slot = driver_->BeginPut(IdOf(object), size, driver_.Soon()).value();
+    const auto memory = driver_->PutMemory(slot, 0, size).value();
+    std::size_t at = 0;
+    for (const MutableBytes run : memory) {
+      std::memcpy(run.data(), object.bytes.data() + at, run.size());
+      at += run.size();
+    }
+    driver_->PutArrived(slot, 0, size);
+    if (ends) driver_->PutFailed(slot, 0, size);
+    const auto again = driver_->PutMemory(slot, 0, size).value();
+    again.back().back() ^= std::byte{1};
+    auto digest = driver_->PutReceived(slot, 0, size);
+    if (!ends) {
+      EXPECT_EQ(digest.value(), std::nullopt);
+      digest = driver_->PutReceived(slot, 0, size);
+    }
+    EXPECT_EQ(digest.error().code(), Code::kDataLoss);
+  }
+}
+
+TEST_F(DramStoreTest, PiecesThatArriveSideBySideAreWhole) {
+  const TestObject object = MakeObject({.size_bytes = 300'000});
+  const std::size_t half = object.bytes.size() / 2;
+  const std::size_t rest = object.bytes.size() - half;
+  const PutSlot slot = driver_->BeginPut(IdOf(object), object.bytes.size(), driver_.Soon()).value();
+  std::vector<MutableBytes> runs = driver_->PutMemory(slot, 0, half).value();
+  for (const MutableBytes run : driver_->PutMemory(slot, half, rest).value()) runs.push_back(run);
+  std::size_t at = 0;
+  for (const MutableBytes run : runs) {
+    std::memcpy(run.data(), object.bytes.data() + at, run.size());
+    at += run.size();
+  }
+  driver_->PutArrived(slot, half, 1000);
+  driver_->PutArrived(slot, 0, half / 2);
+  driver_->PutArrived(slot, half, rest);
+  driver_->PutArrived(slot, 0, half);
+  driver_->PutArrived(slot, half, rest + 1);  // more than there is: not believed
+  EXPECT_EQ(driver_->PutReceived(slot, half, rest).value(), std::nullopt);
+  EXPECT_EQ(driver_->PutReceived(slot, 0, half).value(), object.digest);
+}
+
 TEST_F(DramStoreTest, EveryFlippedBitOfAPutIsCaught) {
   TestObject object = MakeObject({.size_bytes = 70'000});
   for (std::size_t at = 0; at < object.bytes.size(); at += 97) {

@@ -86,6 +86,52 @@ TEST_F(ScatteredObjectTest, EveryFlippedBitIsCaughtWhereverARunEnds) {
   EXPECT_TRUE(CheckObject(*block).has_value());
 }
 
+// In steps of all sizes, so that headers, indices and tiles are cut anywhere.
+TEST_F(ScatteredObjectTest, SumsOfWhatArrivesAreThoseOfTheTiles) {
+  for (const std::size_t step : {1'000U, 7'777U, 70'000U, 1'200'000U}) {
+    const TestObject object =
+        MakeObject({.seed = step, .size_bytes = 300'000, .levels = kAllLevels});
+    const BlockRef block = Block::Make(*arena_, object.bytes.size());
+    Copy(object, *block);
+    ArrivingSums sums;
+    for (std::size_t at = step; at < block->size(); at += step) sums.Advance(*block, at);
+    sums.Advance(*block, block->size());
+    const auto checked = CheckObject(*block, &sums);
+    ASSERT_TRUE(checked.has_value()) << checked.error().ToString();
+    EXPECT_EQ(checked->digest, object.digest);
+    // All tiles were summed: what they are overwritten with is not looked at any more.
+    const ObjectHeader& header = object.header;
+    const auto index = CheckSegment(header, Level::kDraft, *block, kObjectHeaderBytes, true);
+    std::vector<MutableBytes> runs;
+    block->Append(kObjectHeaderBytes + index->IndexBytes(), index->TileBytes(), runs);
+    for (const MutableBytes run : runs) std::ranges::fill(run, std::byte{0x5A});
+    EXPECT_TRUE(CheckObject(*block, &sums).has_value());
+    EXPECT_FALSE(CheckObject(*block).has_value());
+    sums.GiveUp();
+    EXPECT_FALSE(CheckObject(*block, &sums).has_value());
+  }
+}
+
+TEST_F(ScatteredObjectTest, WhatArrivesWrongIsCaughtBySums) {
+  const TestObject object = MakeObject({.size_bytes = 300'000});
+  const BlockRef block = Block::Make(*arena_, object.bytes.size());
+  Copy(object, *block);
+  std::vector<MutableBytes> runs;
+  block->Append(0, block->size(), runs);
+  for (const MutableBytes run : runs) {
+    for (const std::size_t at : {std::size_t{0}, run.size() / 2, run.size() - 1}) {
+      run[at] ^= std::byte{0x80};
+      ArrivingSums sums;
+      for (std::size_t bytes = 0; bytes < block->size(); bytes += 10'000) {
+        sums.Advance(*block, bytes);
+      }
+      sums.Advance(*block, block->size());
+      EXPECT_EQ(CheckObject(*block, &sums).error().code(), Code::kDataLoss);
+      run[at] ^= std::byte{0x80};
+    }
+  }
+}
+
 TEST(PutRangesTest, ReceivedRangesEqualTheNaiveSet) {
   const auto arena = Arena::Map(4 * kPageBytes).value();
   std::mt19937 random(2);
