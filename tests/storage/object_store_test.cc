@@ -113,7 +113,8 @@ TEST_F(DramStoreTest, PiecesThatArriveSideBySideAreWhole) {
   const std::size_t rest = object.bytes.size() - half;
   const PutSlot slot = driver_->BeginPut(IdOf(object), object.bytes.size(), driver_.Soon()).value();
   std::vector<MutableBytes> runs = driver_->PutMemory(slot, 0, half).value();
-  for (const MutableBytes run : driver_->PutMemory(slot, half, rest).value()) runs.push_back(run);
+  const auto more = driver_->PutMemory(slot, half, rest).value();
+  runs.insert(runs.end(), more.begin(), more.end());
   std::size_t at = 0;
   for (const MutableBytes run : runs) {
     std::memcpy(run.data(), object.bytes.data() + at, run.size());

@@ -64,6 +64,13 @@ void Outbox::MakeReady(OutStream& stream) {
   ready_tail_ = &stream;
 }
 
+void Outbox::MakeReadyFirst(OutStream& stream) {
+  stream.ready = true;
+  stream.next_ready = ready_head_;
+  ready_head_ = &stream;
+  if (ready_tail_ == nullptr) ready_tail_ = &stream;
+}
+
 void Outbox::Unready(OutStream& stream) {
   if (!stream.ready) return;
   stream.ready = false;
@@ -193,10 +200,12 @@ void Outbox::FillBatch() {
   while (queue_next_ < queue_.size() && has_room()) LayMessage(queue_[queue_next_++]);
   while (ready_head_ != nullptr && has_room()) {
     OutStream& stream = *ready_head_;
+    const OutPiece* piece = stream.head;
     Unready(stream);
     LaySlice(stream);
     if (stream.head != nullptr) {
-      MakeReady(stream);
+      const bool goes_on = stream.head == piece && piece->laid < kTurnBytes;
+      goes_on ? MakeReadyFirst(stream) : MakeReady(stream);
       continue;
     }
     stream.sink->OnStreamEmpty();

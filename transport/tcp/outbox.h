@@ -1,5 +1,6 @@
 // What one connection has to send, as a few large sendmsg() calls straight from where the bytes
-// lie. Messages go first; the calls that send bulk take turns, a slice each.
+// lie. Messages go first; the calls that send bulk take turns, a piece each or a part of a large
+// one.
 //
 // Knows nothing of what is received. Bounded by its users: a call has a bounded number of pieces
 // and messages.
@@ -95,6 +96,9 @@ class Outbox {
   static constexpr std::size_t kVectorsMax = 96;
   static constexpr std::size_t kFramesMax = 48;
   static constexpr std::size_t kBatchBytes = 1 << 20;
+  // Of a piece, what goes before another call has its turn: pieces that come one after another,
+  // instead of all at the end, keep the stages behind them busy.
+  static constexpr std::size_t kTurnBytes = 2 << 20;
   // Of shared memory: what is copied before the next call has its turn.
   static constexpr std::size_t kCopyBytesMax = 1 << 20;
 
@@ -127,6 +131,8 @@ class Outbox {
   void Advance(std::size_t sent);
   void FinishFrame(Frame& frame);
   void MakeReady(OutStream& stream);
+  // Before all others. Requires: it is not ready.
+  void MakeReadyFirst(OutStream& stream);
   void Unready(OutStream& stream);
   void AbandonFrame(std::size_t index, Code code);
   OutPiece* NewPiece();
