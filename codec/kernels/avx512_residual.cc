@@ -8,7 +8,8 @@
 namespace kdn::codec::avx512 {
 namespace {
 
-__m512 ReadSixteen(const std::byte* words) {
+// 16 words as they are.
+__m512 WidenSixteen(const std::byte* words) {
   const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(w), 16));
 }
@@ -40,7 +41,7 @@ void SumSquares(const std::byte* predicted, const std::byte* actual, std::size_t
   for (std::size_t t = 0; t < tokens; ++t, predicted += 2 * channels, actual += 2 * channels) {
     for (int v = 0; v < kVectors; ++v) {
       const __m512 off =
-          _mm512_sub_ps(ReadSixteen(actual + 32 * v), ReadSixteen(predicted + 32 * v));
+          _mm512_sub_ps(WidenSixteen(actual + 32 * v), WidenSixteen(predicted + 32 * v));
       sums[v] = _mm512_fmadd_ps(off, off, sums[v]);
     }
   }

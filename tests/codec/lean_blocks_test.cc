@@ -325,6 +325,71 @@ TEST_P(LeanBlocks, NoiseIsJudgedAsScalarJudgesIt) {
   EXPECT_LT(accepted, 30U);
 }
 
+// Runs of several blocks, cut into one, an odd and an even number of them, one run behind the other
+// as they lie in a tile: what AppendLeanBlocks() writes is each block's own encoding, its sizes are
+// what the directory says, and LeanRun finds each run again, whether those before it were skipped
+// or decoded.
+TEST_P(LeanBlocks, RunsLieBehindEachOther) {
+  constexpr std::size_t kCounts[] = {8192, 100, 3 * 8192, 5 * 8192 + 17, 4};
+  const RansModel model = ModelFor({9, 0.5});
+  RansTable table;
+  RansEncodeTable encode;
+  FillDecodeTable(model, table);
+  FillEncodeTable(model, encode);
+  AlignedVector<std::byte> room;
+  AlignedVector<std::byte> data(8, std::byte{0x77});  // of tiles in front
+  std::vector<std::byte> directory(3, std::byte{0x77});
+  std::vector<Symbols> runs;
+  AlignedVector<std::byte> want = data;
+  std::vector<LeanSize> sizes;
+  for (const std::size_t count : kCounts) {
+    const Symbols& symbols = runs.emplace_back(Draw(model, count, count));
+    AppendLeanBlocks(kernels(), encode, symbols, room, directory, data);
+    const BlockCut cut(count);
+    for (std::size_t b = 0; b < cut.count(); ++b) {
+      const auto begin = symbols.begin() + static_cast<std::ptrdiff_t>(cut.Begin(b));
+      const Coded one = EncodeWith(kScalarKernels, model,
+                                   {begin, begin + static_cast<std::ptrdiff_t>(cut.Size(b))});
+      Append(want, one.bytes.data(), one.bytes.size());
+      want.resize(RoundUp(want.size(), kBlockAlignment), std::byte{0});
+      sizes.push_back({static_cast<std::uint16_t>(one.bytes.size() - kLeanHeadBytes), one.tail});
+    }
+  }
+  ASSERT_EQ(data, want);
+  ByteReader in(ConstBytes(directory).subspan(3));
+  std::vector<LeanSize> read;
+  for (const std::size_t count : kCounts) {
+    const BlockCut cut(count);
+    for (std::size_t b = 0; b < cut.count(); ++b) read.push_back(ReadLeanSize(in, cut.Size(b)));
+  }
+  ASSERT_TRUE(in.ok() && in.rest().empty());
+  ASSERT_EQ(read.size(), sizes.size());
+  for (std::size_t b = 0; b < sizes.size(); ++b) {
+    EXPECT_EQ(read[b].bytes, sizes[b].bytes) << b;
+    EXPECT_EQ(read[b].tail, sizes[b].tail) << b;
+  }
+  for (unsigned wanted = 1; wanted < 1U << std::size(kCounts); ++wanted) {
+    LeanRun run{data.data() + 8, read.data()};
+    std::vector<RansBlock> blocks;
+    std::vector<Symbols> got(std::size(kCounts));
+    for (std::size_t r = 0; r < std::size(kCounts); ++r) {
+      if ((wanted >> r & 1U) == 0) {
+        run.Skip(kCounts[r]);
+        continue;
+      }
+      got[r].resize(kCounts[r]);
+      run.AddBlocks(table, kCounts[r], data.data() + data.size(), got[r].data(), blocks);
+    }
+    ASSERT_EQ(run.at, data.data() + data.size());
+    ASSERT_EQ(run.sizes, read.data() + read.size());
+    ASSERT_TRUE(kernels().lean_decode(blocks.data(), blocks.size())) << wanted;
+    for (std::size_t r = 0; r < std::size(kCounts); ++r) {
+      if ((wanted >> r & 1U) == 0) continue;
+      ASSERT_EQ(got[r], runs[r]) << r << " of " << wanted;
+    }
+  }
+}
+
 TEST(LeanSizes, WhatNoBlockHasIsRefused) {
   const auto read = [](std::uint16_t bytes, std::uint8_t tail, std::size_t symbols) {
     std::vector<std::byte> directory;
