@@ -31,7 +31,7 @@
 namespace kdn::codec {
 
 inline constexpr unsigned kEncodeTeamWarps = 4;
-inline constexpr std::size_t kNestedLevels = 3;  // draft, standard, fine
+inline constexpr std::uint32_t kNestedLevels = 3;  // draft, standard, fine
 // Symbols of a table that a place without a profile makes, the first one and their number.
 inline constexpr unsigned kOwnSymbols = 2 * kOwnBinMax + 1;
 inline constexpr unsigned kOwnFirstSymbol = kMiddleSymbol - kOwnBinMax;
