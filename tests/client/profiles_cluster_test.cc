@@ -21,6 +21,7 @@
 #include "client/admin/local_cluster.h"
 #include "client/core/model.h"
 #include "client/core/stored_profiles.h"
+#include "storage/disk_tier.h"
 #include "tests/client/test_engine.h"
 #include "tests/support/temp_dir.h"
 
@@ -86,8 +87,10 @@ struct Member {
 
 class ProfilesCluster : public testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { StartCluster({}); }
+  void StartCluster(const std::vector<std::string>& node_settings) {
     admin::LocalClusterOptions options;
+    options.node_settings = node_settings;
     options.folder = folder_.File("cluster");
     options.program_folder = KDN_PROGRAM_FOLDER;
     options.nodes = 2;
@@ -185,6 +188,93 @@ TEST_F(ProfilesCluster, ClientsThatLearnAtOnceAgreeOnOneAndReadEachOther) {
   ASSERT_TRUE(cluster_->Signal(1, SIGKILL).ok());
   Member after = Open(0);
   EXPECT_EQ(after.Load(5), kTokens);
+}
+
+// Nothing but a reader, or an operator's `kdnctl verify`, looks at what nodes have.
+class DamagedProfile : public ProfilesCluster {
+ protected:
+  void SetUp() override { StartCluster({"node.scrub_mib_per_second=0"}); }
+
+  // While a node is down, turns over one bit of each of its profile objects; says how many.
+  std::size_t Damage(std::size_t node) {
+    EXPECT_TRUE(cluster_->Signal(node, SIGTERM).ok());
+    storage::DiskOptions options;
+    options.folder = cluster_->folder() + "/" + cluster_->daemons()[node].name + "/objects";
+    const auto disk = storage::OpenRocksTier(options).value();
+    struct Found {
+      storage::ObjectId id;
+      ObjectHeader header;
+    };
+    std::vector<Found> found;
+    EXPECT_TRUE(disk->Scan([&](const storage::ObjectId& id, const ObjectHeader& header, LevelSet) {
+                      if (header.kind == ObjectKind::kProfile) found.push_back({id, header});
+                    })
+                    .ok());
+    for (const Found& object : found) {
+      std::vector<std::byte> bytes(SumOfLevels(object.header.level_bytes, Level::kExact));
+      const MutableBytes out(bytes);
+      EXPECT_TRUE(disk->Read(object.id, Level::kExact, 0, {&out, 1}).ok());
+      bytes[bytes.size() - 20] ^= std::byte{1};
+      const ConstBytes run(bytes);
+      storage::DiskTier::Segments segments;
+      segments[static_cast<std::size_t>(Level::kExact)] = {&run, 1};
+      EXPECT_TRUE(disk->Delete(object.id, kAllLevels).ok());
+      EXPECT_TRUE(disk->Write(object.id, EncodeHeader(object.header), segments).ok());
+    }
+    EXPECT_TRUE(disk->Close().ok());
+    EXPECT_TRUE(cluster_->Restart(node).ok());
+    // The other one has it on disk alone too, lest everybody prefers that.
+    EXPECT_TRUE(cluster_->Signal(3 - node, SIGTERM).ok());
+    EXPECT_TRUE(cluster_->Restart(3 - node).ok());
+    EXPECT_TRUE(cluster_->WaitAlive(2, std::chrono::seconds(30)).ok());
+    return found.size();
+  }
+  // Reads that a client of its own gave up for another replica, while it fetched the profile and
+  // loaded what it codes.
+  std::uint64_t FailoversWhileLoading(std::uint64_t seed) {
+    Member member = Open(0);
+    EXPECT_EQ(member.Load(seed), kTokens);
+    constexpr std::string_view kName = "\nkdn_client_failovers_total ";
+    const std::string metrics = member.client->Metrics();
+    const std::size_t at = metrics.find(kName);
+    EXPECT_NE(at, std::string::npos);
+    return std::stoull(metrics.substr(at + kName.size()));
+  }
+};
+
+TEST_F(DamagedProfile, IsReadFromTheOtherReplicaAndDroppedLikeAChunk) {
+  Member member = Open(0);
+  ASSERT_EQ(member.Store(1, "one").code, Code::kOk);
+  AwaitSpec();
+  ASSERT_EQ(Ctl("profile learn --context one").exit_code, 0);
+  const ProfileId id = member.Profile();
+  ASSERT_FALSE(id.IsZero());
+  ASSERT_EQ(member.Store(2).code, Code::kOk);
+  // Each node in its turn: whichever a client asks first has been the damaged one.
+  std::uint64_t failovers = 0;
+  for (const std::size_t node : {1U, 2U}) {
+    ASSERT_GT(Damage(node), 0U);
+    for (int i = 0; i < 4; ++i) failovers += FailoversWhileLoading(2);
+    // Dropped by the node that was asked for it, or at the latest by whoever verifies: the
+    // directory knows of one replica, and nobody meets it again.
+    EXPECT_NE(Ctl("verify").exit_code, -1);
+    const auto replicas = [&] { return Ctl("profile list").Json()[0]["replicas"]; };
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (replicas() != 1 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(replicas(), 1);
+    EXPECT_EQ(FailoversWhileLoading(2), 0U);
+    EXPECT_EQ(Ctl("verify").exit_code, 0);
+    // Stored again, by an operator who kept it, it has as many as before.
+    const std::string file = folder_.File("profile");
+    ASSERT_EQ(Ctl("profile show test/engine --out " + file).exit_code, 0);
+    ASSERT_EQ(Ctl("profile forget test/engine " + ToHex(id)).exit_code, 0);
+    ASSERT_EQ(Ctl("profile use test/engine --file " + file).exit_code, 0);
+    EXPECT_EQ(replicas(), 2);
+    EXPECT_EQ(member.Profile(), id);
+  }
+  EXPECT_GT(failovers, 0U);
 }
 
 TEST_F(ProfilesCluster, VerbsOfProfileDoWhatTheySay) {
