@@ -63,6 +63,10 @@ class DiskTier {
   // DiskOptions.
   [[nodiscard]] virtual std::uint64_t bytes_used() const = 0;
   [[nodiscard]] virtual std::uint64_t bytes_max() const = 0;
+  // Whether, when Write() last looked, others had filled the file system: less than a quarter is
+  // free of what the tier leaves free. What is given up then makes no room soon; Write() looks
+  // again and answers kResourceExhausted, or writes.
+  [[nodiscard]] virtual bool crowded() const = 0;
 
   // Gives the file system back what deleted bytes take in it; DiskOptions says how much may stay.
   // The tier does so by itself after deletes, too. kUnavailable while the disk takes no writes,

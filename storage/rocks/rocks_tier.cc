@@ -27,6 +27,12 @@ constexpr std::string_view kValuePrefix = "value/";
 // Of the file system, left free: one part in so many, but no more bytes than this.
 constexpr std::uint64_t kFreeShare = 20;
 constexpr std::uint64_t kFreeBytesMax = 1024 * limits::kMiB;
+// Of that, what only others can have taken: what is deleted here comes free long before.
+constexpr std::uint64_t kCrowdedShare = 4;
+
+std::uint64_t LeftFree(const rocks::Database::Space& space) {
+  return std::min(space.bytes / kFreeShare, kFreeBytesMax);
+}
 
 rocksdb::Slice AsSlice(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -147,6 +153,7 @@ class RocksTier final : public DiskTier {
   std::uint64_t bytes_max() const override {
     return options_.bytes_max == 0 ? room_.load() : std::min(options_.bytes_max, room_.load());
   }
+  bool crowded() const override { return crowded_.load(); }
   Status Reclaim() override;
   bool Post(DiskWork kind, std::function<void()> work) override {
     return (kind == DiskWork::kRead ? readers_ : writers_)->Post(std::move(work));
@@ -158,6 +165,8 @@ class RocksTier final : public DiskTier {
   Status CheckFormat();
   // What the file system has room for, after this much has been written.
   void JudgeRoom(std::uint64_t bytes_written);
+  // Looks whether others have filled the file system.
+  bool LookForOthers();
   Result<rocks::DecodedRecord> GetRecord(const std::string& name);
   Status ReadSlices(const ObjectId& id, Level level, std::uint64_t offset,
                     std::span<const MutableBytes> out, ReadScratch& scratch);
@@ -176,7 +185,8 @@ class RocksTier final : public DiskTier {
   std::atomic<std::uint64_t> bytes_used_{0};
   std::atomic<std::uint64_t> bytes_writing_{0};  // by writes under way
   std::atomic<std::uint64_t> room_{0};           // for bytes_used_, by the file system
-  std::mutex deleting_;                          // a delete reads a record and writes it again
+  std::atomic<bool> crowded_{false};
+  std::mutex deleting_;  // a delete reads a record and writes it again
 
   std::mutex reclaiming_;                           // one at a time
   std::atomic<std::uint8_t> levels_to_reclaim_{0};  // of which something was deleted since
@@ -214,7 +224,7 @@ Status RocksTier::CheckFormat() {
 
 void RocksTier::JudgeRoom(std::uint64_t bytes_written) {
   const rocks::Database::Space space = db_.FileSystemSpace();
-  const std::uint64_t left_free = std::min(space.bytes / kFreeShare, kFreeBytesMax);
+  const std::uint64_t left_free = LeftFree(space);
   const std::uint64_t used = bytes_used_.load();
   if (space.bytes_free >= left_free) {
     const std::uint64_t room = space.bytes_free - left_free;
@@ -226,6 +236,14 @@ void RocksTier::JudgeRoom(std::uint64_t bytes_written) {
     const std::uint64_t spared = used - std::min(used, bytes_written);
     room_ = used - std::min({spared, left_free - space.bytes_free, bytes_written});
   }
+}
+
+bool RocksTier::LookForOthers() {
+  const rocks::Database::Space space = db_.FileSystemSpace();
+  const bool crowded = space.bytes_free < LeftFree(space) / kCrowdedShare;
+  // What was judged beside them holds no longer.
+  if (crowded_.exchange(crowded) && !crowded) JudgeRoom(0);
+  return crowded;
 }
 
 Result<rocks::DecodedRecord> RocksTier::GetRecord(const std::string& name) {
@@ -252,6 +270,8 @@ Status RocksTier::Write(const ObjectId& id, const HeaderBytes& header, const Seg
   }
   if (record.levels.empty()) return Status(Code::kInvalidArgument, "an object without segments");
   if (record.levels == there) return {};
+  // What RocksDB's log was given before is soon used; giving up objects makes no room in time.
+  if (LookForOthers()) return Status(Code::kResourceExhausted, "others fill the file system");
   const auto fill = [&](rocks::Database::Batch& batch) {
     std::string key = name;
     for (const LevelInfo& info : Levels()) {

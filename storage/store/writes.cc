@@ -61,6 +61,7 @@ std::optional<Store::DiskImage> Store::ImageOf(const DiskWrite& write) {
 }
 
 Store::Room Store::MakeRoomOnDisk(std::size_t bytes) {
+  if (disk_->crowded()) return Room::kThere;  // as below
   const std::uint64_t bytes_max = disk_->bytes_max();
   if (bytes > bytes_max) return Room::kThere;  // nothing helps: the tier looks again, or refuses
   const std::uint64_t taken = disk_->bytes_used() + writing_bytes_ + bytes;

@@ -61,6 +61,7 @@ CaseOutcome KillLoopCase(const CaseOptions& options);
 CaseOutcome CoordinatorPartition(const CaseOptions& options);
 CaseOutcome ClientKill(const CaseOptions& options);
 CaseOutcome DiskFull(const CaseOptions& options);
+CaseOutcome DiskFills(const CaseOptions& options);
 CaseOutcome DiskError(const CaseOptions& options);
 CaseOutcome DiskSlow(const CaseOptions& options);
 

@@ -164,6 +164,32 @@ CaseOutcome DiskFull(const CaseOptions& options) {
   return {true, options.trials, seen.ToString(), ""};
 }
 
+// Others fill the disks of nodes that run. What these have room for in files that they were given
+// before is no room: the first put is refused, and nothing gives way to any.
+CaseOutcome DiskFills(const CaseOptions& options) {
+  auto disks = SmallDisks::Make(options.folder, kNodes, kSmallDiskBytes);
+  if (!disks) return CannotMake(disks.error());
+  auto rig = Rig::Make(RigOf(options, {.nodes = kNodes, .sync = true}));
+  if (!rig) return Broken(0, rig.error().ToString());
+  if (std::string why = PutFirst(**rig); !why.empty()) return Broken(0, why);
+  Seen seen;
+  for (int trial = 0; trial < options.trials; ++trial) {
+    // Every other time memory is empty, and gets are of the disk.
+    std::string why = trial % 2 == 0 ? StartAgain(**rig, SIGTERM) : "";
+    if (Status full = (*disks)->Fill(); !full.ok()) return Broken(trial, full.ToString());
+    for (int i = 0; i < 4 && why.empty(); ++i) {
+      const auto first = FirstNewOf(trial) + 2 * static_cast<std::uint64_t>(i);
+      why = Refuse(**rig, Code::kResourceExhausted, first, seen);
+    }
+    (*disks)->Empty();
+    if (why.empty()) why = PutsComeBack(**rig, FirstNewOf(trial) + 100, seen);
+    if (why.empty()) why = GetAll(**rig, "once there was space again", seen);
+    if (why.empty() && seen.latest.Broken()) why = seen.latest.ToString();
+    if (!why.empty()) return Broken(trial, why);
+  }
+  return {true, options.trials, seen.ToString(), ""};
+}
+
 // Without space, without writes, without syncs: by turns.
 CaseOutcome DiskError(const CaseOptions& options) {
   auto faulty = MakeFaulty(options);

@@ -74,6 +74,8 @@ constexpr std::array kCases = {
               ClientKill},
     FaultCase{"disk_full", "no byte free: nodes start, puts refused, gets go on; back in 5 s",
               DiskFull},
+    FaultCase{"disk_fills", "others fill the disk while nodes run: puts refused, nothing evicted",
+              DiskFills},
     FaultCase{"disk_error", "EIO, failed syncs, ENOSPC: puts refused, gets go on; back in 5 s",
               DiskError},
     FaultCase{"disk_slow", "1 s per write: puts end in time, gets go on; back in 5 s", DiskSlow},

@@ -1,5 +1,8 @@
 // A disk that is at its bound, or takes no writes: what is given up for room, what is refused, and
 // what goes on once the disk is well again.
+#include <algorithm>
+#include <filesystem>
+
 #include "storage/rocks/rocks_tier.h"
 #include "tests/storage/faulty_file_system.h"
 #include "tests/storage/tiers_fixture.h"
@@ -160,6 +163,11 @@ class FileSystemSpaceTest : public ::testing::Test {
   Code PutNext(std::size_t size_bytes = kMiB) {
     return driver_->Put(MakeObject({.seed = ++seed_, .size_bytes = size_bytes}));
   }
+  // Less than the tier leaves free, and more than it takes for the work of others.
+  std::uint64_t Little() {
+    const std::uint64_t whole = std::filesystem::space(dir_.File("tier")).capacity;
+    return std::min<std::uint64_t>(whole / 20, 1024 * kMiB) / 2;
+  }
   std::uint64_t Objects() { return (*driver_)->usage().objects; }
 
   static constexpr std::uint64_t kPlenty = kMiB * kMiB;
@@ -174,7 +182,7 @@ class FileSystemSpaceTest : public ::testing::Test {
 TEST_F(FileSystemSpaceTest, FileSystemThatFillsUpCostsAsMuchAgainAsEachPutBrings) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(PutNext(), Code::kOk);
   EXPECT_EQ(Objects(), 10U);
-  files_->Free(0);
+  files_->Free(Little());
   ASSERT_EQ(PutNext(), Code::kOk);  // after which it is known
   EXPECT_EQ(Objects(), 11U);
   for (std::uint64_t left = 10; left >= 6; --left) {
@@ -188,8 +196,23 @@ TEST_F(FileSystemSpaceTest, FileSystemThatFillsUpCostsAsMuchAgainAsEachPutBrings
   EXPECT_GE(Objects(), 9U);
 }
 
+// As RocksDB's log has room that it was given before, a write would go through.
+TEST_F(FileSystemSpaceTest, FileSystemThatOthersFilledTakesNothingAndGivesUpNothing) {
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(PutNext(), Code::kOk);
+  for (int round = 0; round < 3; ++round) {
+    const std::uint64_t before = Objects();
+    files_->Free(0);
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(PutNext(), Code::kResourceExhausted);
+    EXPECT_EQ(Objects(), before);
+    // Nor does the first one after space has come back take anything's place.
+    files_->Free(kPlenty);
+    EXPECT_EQ(PutNext(), Code::kOk);
+    EXPECT_EQ(Objects(), before + 1);
+  }
+}
+
 TEST_F(FileSystemSpaceTest, WhatFindsNoRoomIsTakenOnceSpaceHasComeBack) {
-  files_->Free(0);
+  files_->Free(Little());
   for (int i = 0; i < 5; ++i) EXPECT_EQ(PutNext(), Code::kOk);  // each replaces the last
   EXPECT_EQ(Objects(), 1U);
   EXPECT_EQ(PutNext(4 * kMiB), Code::kResourceExhausted);

@@ -33,6 +33,7 @@ class MapTier final : public DiskTier {
   Result<std::vector<std::byte>> GetValue(std::string_view name) override;
   std::uint64_t bytes_used() const override;
   std::uint64_t bytes_max() const override { return bytes_max_; }
+  bool crowded() const override { return false; }
   Status Reclaim() override { return {}; }
   bool Post(DiskWork kind, std::function<void()> work) override;
   Status ReleaseMemory() override { return {}; }
