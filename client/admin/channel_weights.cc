@@ -31,8 +31,11 @@ Result<ChannelWeights> ParseChannelWeights(std::string_view text, const ModelFin
   if (file.value("model_fingerprint", json()) != ToHex(model)) {
     return Refuse("`model_fingerprint` is not " + ToHex(model));
   }
-  const json strips = file.value("strips", json());
-  if (!strips.is_array() || strips.empty()) return Refuse("`strips` is not a list of lists");
+  const auto found = file.find("strips");  // gigabytes of a large model: not to be copied
+  if (found == file.end() || !found->is_array() || found->empty()) {
+    return Refuse("`strips` is not a list of lists");
+  }
+  const json& strips = *found;
   ChannelWeights weights;
   weights.reserve(strips.size());
   for (const json& strip : strips) {

@@ -1,5 +1,6 @@
 #include "client/core/profile_study.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "client/core/lookup_result.h"
@@ -77,7 +78,7 @@ ProfileStudy::ProfileStudy(const Model& model, std::uint32_t chunk_tokens,
       memory_(model.spec(), chunk_tokens) {}
 
 Status ProfileStudy::Add(Client& client, LookupResult found, std::size_t chunk,
-                         Interrupt& interrupt) {
+                         Interrupt& interrupt, std::uint64_t tokens_max) {
   const std::uint64_t first = std::uint64_t{chunk_tokens_} * chunk;
   if (found.chunks_matched() <= chunk) return Status(Code::kUnavailable);
   const std::uint32_t count = found.state().chunks[chunk].where.token_count;
@@ -89,8 +90,10 @@ Status ProfileStudy::Add(Client& client, LookupResult found, std::size_t chunk,
   const LoadReport report =
       interrupt.During([&] { (*load)->Cancel(); }, [&] { return (*load)->Wait(); });
   if (report.tokens_loaded < first + count) return Status(Code::kUnavailable);
+  // Only whole chunks can be read.
+  const auto learned = static_cast<std::uint32_t>(std::min<std::uint64_t>(count, tokens_max));
   return learner_.Add(memory_.kv(), memory_.BlocksUpTo(chunk),
-                      {.first_token = first, .token_count = count}, first);
+                      {.first_token = first, .token_count = learned}, first);
 }
 
 Result<codec::Profile> ProfileStudy::Learn() const {

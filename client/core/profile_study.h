@@ -44,8 +44,10 @@ class ProfileStudy {
                                                     const codec::LearnOptions& options,
                                                     std::size_t memory_bytes_max);
 
-  // Learns from one chunk of what was found. kUnavailable: it could not be read.
-  Status Add(Client& client, LookupResult found, std::size_t chunk, Interrupt& interrupt);
+  // Learns from one chunk of what was found, its first `tokens_max` tokens at most. kUnavailable:
+  // it could not be read.
+  Status Add(Client& client, LookupResult found, std::size_t chunk, Interrupt& interrupt,
+             std::uint64_t tokens_max = UINT64_MAX);
 
   [[nodiscard]] std::uint64_t tokens() const { return learner_.tokens(); }
   [[nodiscard]] Result<codec::Profile> Learn() const;

@@ -124,8 +124,7 @@ class Texts {
                                           const Profile* profile) const {
     return Measure(chunk_tokens, codec::kLossyLevels,
                    [&](const ChunkMemory& chunk, std::uint32_t first, auto& out) {
-                     // All layers in a tile: where weights leave a layer no class that has begun,
-                     // a tile of its own would be empty, which an index does not allow.
+                     // All layers in a tile: an index of few entries.
                      const auto layers =
                          static_cast<std::uint16_t>(chunk.spec().groups[0].layers.size());
                      const LevelObject object =

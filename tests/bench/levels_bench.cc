@@ -29,6 +29,7 @@ using namespace kdn::bench;  // NOLINT
 constexpr double kBars[kLevelCount][2] = {{0.33, 0.40}, {0.24, 0.30}, {0.0, 0.0}, {0.08, 0.10}};
 // Least speed with a transform against that of a profile without one, on one thread.
 constexpr double kTransformBar = 0.6;
+constexpr std::size_t kLearnedSeed = 1000;
 
 // Tiles of one place, draft first.
 using Place = std::vector<TileBytes>;
@@ -63,14 +64,15 @@ class LevelsBench {
     }
   }
 
-  Profile Learn(std::uint16_t block, double draft_bits) {
+  // From other chunks than those that are coded, with the bins that are learned unasked.
+  Profile Learn(const TransformChoice& choice) {
     ProfileLearner learner = ProfileLearner::Make(spec_).value();
-    for (const auto& page : pages_) {
-      Check(learner.Add(page->kv(), page->blocks(), {0, kChunkTokens}, 0));
+    Pages other(spec_);
+    for (std::size_t c = 0; c < pages_.size(); ++c) {
+      FillWithGaussian(other.bytes(), static_cast<int>(kLearnedSeed + c));
+      Check(learner.Add(other.kv(), other.blocks(), {0, kChunkTokens}, 0));
     }
-    Profile profile =
-        learner.Learn(ModelFingerprint(), {.draft_bits = draft_bits, .block = block, .weights = {}})
-            .value();
+    Profile profile = learner.Learn(ModelFingerprint(), OptionsOf(choice)).value();
     Check(profile.FinishForEncoding());
     profile.Name(NumberedProfileId(1));
     return profile;
@@ -213,10 +215,10 @@ int main(int argc, char** argv) {
   LevelsBench bench(chunks, runs);
   bench.Encode(nullptr);
   const Figures without = Measure(bench, "no profile");
-  const Profile identity = bench.Learn(1, 2.3);
+  const Profile identity = bench.Learn(TransformChoices().back());
   bench.Encode(&identity);
   const Figures with_identity = Measure(bench, "profile without a transform");
-  const Profile klt = bench.Learn(64, 1.5);
+  const Profile klt = bench.Learn(TransformChoices().front());
   bench.Encode(&klt);
   const Figures with_klt = Measure(bench, "profile with a transform of 64 channels");
   double transform = 1e9;

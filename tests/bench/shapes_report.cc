@@ -24,7 +24,6 @@ using codec::ProfileLearner;
 
 constexpr std::uint32_t kTokens = 256;
 constexpr std::uint64_t kLearnedChunks = 8;
-constexpr double kDraftBits = 1.5;
 constexpr std::uint16_t kLayers = 2;  // of the synthetic models: all are alike
 
 using Chunks = std::vector<std::unique_ptr<ChunkMemory>>;
@@ -75,13 +74,13 @@ class Table {
     std::printf("|---|---|---|---|---|---|\n");
   }
 
-  // A row without a profile, one with bins only, one with a transform.
+  // A row without a profile, and one with each that is to be had, at its default bins.
   void Rows(const std::string& name, const Chunks& learned, const ChunkMemory& chunk,
             std::uint64_t position) {
     Row(name, "none", chunk, position, nullptr);
-    for (const std::uint16_t block : {std::uint16_t{1}, std::uint16_t{64}}) {
-      const Profile profile = Learn(chunk.spec(), learned, block);
-      Row(name, block == 1 ? "no transform" : "transform", chunk, position, &profile);
+    for (const codec::TransformChoice& choice : codec::TransformChoices()) {
+      const Profile profile = Learn(chunk.spec(), learned, choice);
+      Row(name, std::string(choice.name).c_str(), chunk, position, &profile);
     }
   }
 
@@ -89,15 +88,15 @@ class Table {
   [[nodiscard]] double given_back() const { return given_back_; }
 
  private:
-  static Profile Learn(const ModelSpec& spec, const Chunks& learned, std::uint16_t block) {
+  static Profile Learn(const ModelSpec& spec, const Chunks& learned,
+                       const codec::TransformChoice& choice) {
     ProfileLearner learner = ProfileLearner::Make(spec).value();
     for (std::size_t c = 0; c < learned.size(); ++c) {
       const ChunkMemory& chunk = *learned[c];
       const Status added = learner.Add(chunk.kv(), chunk.tables(), chunk.place(), c * kTokens);
       if (!added.ok()) Fail("learn", added);
     }
-    Profile profile =
-        learner.Learn({}, {.draft_bits = kDraftBits, .block = block, .weights = {}}).value();
+    Profile profile = learner.Learn({}, codec::OptionsOf(choice)).value();
     const Status finished = profile.FinishForEncoding();
     if (!finished.ok()) Fail("learn", finished);
     profile.Name(codec::NumberedProfileId(1));

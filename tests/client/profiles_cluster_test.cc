@@ -291,6 +291,10 @@ TEST_F(ProfilesCluster, VerbsOfProfileDoWhatTheySay) {
   const Said learned = Ctl("profile learn " + model + " --context one --context two");
   ASSERT_EQ(learned.exit_code, 0) << learned.text;
   EXPECT_EQ(learned.Json()["tokens"], 2 * kTokens);
+  // No more than asked for, be it within a chunk.
+  const Said few = Ctl("profile learn " + model + " --dry-run --tokens 130");
+  ASSERT_EQ(few.exit_code, 0) << few.text;
+  EXPECT_EQ(few.Json()["tokens"], 130);
   const ProfileId first = member.Profile();
   EXPECT_EQ(learned.Json()["profile_id"], ToHex(first));
   ASSERT_EQ(member.Store(3).code, Code::kOk);
@@ -391,6 +395,9 @@ TEST_F(ProfilesCluster, VerbsOfProfileFailWithTheirExitCodes) {
   AwaitSpec();
   EXPECT_EQ(Ctl("profile show test/engine").exit_code, 3);
   EXPECT_EQ(Ctl("profile learn test/engine --transform dct").exit_code, 2);
+  EXPECT_EQ(Ctl("profile learn test/engine --dry-run --transform klt --block 32").exit_code, 0);
+  EXPECT_EQ(Ctl("profile learn test/engine --dry-run --transform identity --block 32").exit_code,
+            2);
   EXPECT_EQ(Ctl("profile use test/engine --file " + folder_.File("none")).exit_code, 3);
   std::ofstream(folder_.File("noise")) << "noise";
   EXPECT_EQ(Ctl("profile use test/engine --file " + folder_.File("noise")).exit_code, 2);

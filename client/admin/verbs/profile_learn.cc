@@ -7,6 +7,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <system_error>
 
 #include "base/limits.h"
@@ -106,11 +107,25 @@ Result<codec::LearnOptions> OptionsOf(const LearnArguments& arguments) {
   for (const codec::TransformChoice& choice : codec::TransformChoices()) {
     if (choice.name != arguments.transform) continue;
     codec::LearnOptions options = codec::OptionsOf(choice);
-    if (arguments.block != 0 && choice.block > 1) options.block = arguments.block;
+    if (arguments.block != 0 && choice.block == 1) {
+      return Error(Code::kInvalidArgument, "--block is of transforms that combine channels: " +
+                                               arguments.transform + " does not");
+    }
+    if (arguments.block != 0) options.block = arguments.block;
     if (arguments.bits > 0.0) options.draft_bits = arguments.bits;
     return options;
   }
   return Error(Code::kInvalidArgument, "no such transform: " + arguments.transform);
+}
+
+// "2 for klt, 2.8 for identity".
+std::string DefaultTargets() {
+  std::ostringstream text;
+  for (const codec::TransformChoice& choice : codec::TransformChoices()) {
+    if (text.tellp() > 0) text << ", ";
+    text << choice.draft_bits << " for " << choice.name;
+  }
+  return text.str();
 }
 
 Status AddContext(ProfileCluster& cluster, const client::Model& model, const std::string& name,
@@ -126,7 +141,8 @@ Status AddContext(ProfileCluster& cluster, const client::Model& model, const std
   }
   const bool live = isatty(STDERR_FILENO) == 1;
   for (std::size_t c = 0; c < found.chunks_matched() && study.tokens() < tokens_max; ++c) {
-    KDN_RETURN_IF_ERROR(study.Add(cluster.client(), found, c, cluster.interrupt()));
+    KDN_RETURN_IF_ERROR(
+        study.Add(cluster.client(), found, c, cluster.interrupt(), tokens_max - study.tokens()));
     if (live) {
       std::fprintf(stderr, "\rlearned from %llu tokens",
                    static_cast<unsigned long long>(study.tokens()));
@@ -231,12 +247,17 @@ void AddProfileLearn(CLI::App& verb, VerbContext& context) {
                    "identity decodes fastest; klt takes about half a bit a value less")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
-  learn->add_option("--block", arguments->block, "channels that klt combines; a multiple of 16")
+  learn
+      ->add_option(
+          "--block", arguments->block,
+          "channels that klt combines, or the largest multiple of 16 below that divides the "
+          "model's heads; default: " +
+              std::to_string(codec::TransformChoices().front().block))
       ->check(CLI::IsMember({16, 32, 64, 128}));
   learn
       ->add_option("--target", arguments->bits,
-                   "bits a value at draft; standard and fine take about one more each. Default: "
-                   "2.3 for identity, 1.5 for klt")
+                   "bits a value at draft; standard and fine take about one more each. Default: " +
+                       DefaultTargets())
       ->check(CLI::Range(0.5, 4.0));
   learn->add_option("--spec", arguments->spec_file,
                     "file with the model spec's canonical encoding; default: the stored one");
