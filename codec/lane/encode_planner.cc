@@ -178,8 +178,12 @@ Status EncodePlanner::Add(const ObjectHeader& header, const PagedKv& kv, const B
                       .levels = LossyLevelsOf(header.levels_encoded)};
   std::vector<TilePlace> tiles;
   KDN_RETURN_IF_ERROR(Check(source, tiles));
+  // Rows and turns of this object, at most, and what waits for Take().
   const std::size_t rows_bytes = header.token_count * (8 + 4 * std::size_t{spec_.rotary.dims});
-  if (plan_.bytes.size() + 4 * rows_bytes > kPlanBytesMax) {
+  const std::size_t tables_bytes = strips_.size() * sizeof(EncodeStrip) +
+                                   blocks_.size() * sizeof(EncodeBlock) +
+                                   tiles_.size() * sizeof(EncodeTile);
+  if (plan_.bytes.size() + tables_bytes + 4 * rows_bytes > kPlanBytesMax) {
     return Refuse(Code::kResourceExhausted, "the plan is too large");
   }
   EncodedObject object{.header = header,

@@ -56,8 +56,9 @@ class EncodePlanner {
 
   // Adds one chunk part. `kv` has the addresses of the memory that the launch reads, which is never
   // touched here; the other arguments and errors are as for ObjectCodec::Encode(), with
-  // kUnimplemented also for levels with exact, and kInvalidArgument for values that are not aligned
-  // to their own size: then nothing has been added.
+  // kUnimplemented also for levels with exact, kInvalidArgument for values that are not aligned to
+  // their own size and kResourceExhausted for a plan of about 1 GiB: then nothing has been
+  // added.
   Status Add(const ObjectHeader& header, const PagedKv& kv, const BlockTables& blocks,
              const ChunkPlace& place, const EncodeProfile* profile);
 
