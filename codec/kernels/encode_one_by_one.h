@@ -65,11 +65,28 @@ inline float ScaleOf(double squares, std::size_t tokens) {
   *scale = ScaleOf(squares, tokens);
 }
 
+// MeasureChannel() of all channels, row by row: each one's sums grow as there, and they grow side
+// by side.
 [[maybe_unused]] void MeasureOneByOne(const float* values, std::size_t tokens, std::size_t channels,
                                       float* mean, float* scale) {
-  for (std::size_t c = 0; c < channels; ++c) {
-    MeasureChannel(values + c, tokens, channels, mean + c, scale + c);
+  double sums[kAnalysedChannelsMax];
+  for (std::size_t c = 0; c < channels; ++c) sums[c] = 0.0;
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const float* row = values + t * channels;
+    for (std::size_t c = 0; c < channels; ++c) sums[c] += double{row[c]};
   }
+  for (std::size_t c = 0; c < channels; ++c) {
+    mean[c] = RoundToBf16Value(static_cast<float>(sums[c] / static_cast<double>(tokens)));
+    sums[c] = 0.0;
+  }
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const float* row = values + t * channels;
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double off = double{row[c]} - double{mean[c]};
+      sums[c] += off * off;
+    }
+  }
+  for (std::size_t c = 0; c < channels; ++c) scale[c] = ScaleOf(sums[c], tokens);
 }
 
 // Floor of a number whose integer part an int holds.
@@ -117,6 +134,15 @@ inline int OwnBin(float value, float mean, float scale) {
 
 // By how many powers of two a token goes beyond what its classes can say.
 [[maybe_unused]] unsigned ExponentOf(const Analysis& a, const float* components) {
+  // Mostly none does, which comparing tells.
+  int outside = 0;
+  const float* component = components;
+  for (std::size_t i = 0; i < a.class_count; component += a.classes[i++].width) {
+    const ClassQuantiser& one = a.classes[i];
+    if (!one.coded) continue;
+    for (std::size_t k = 0; k < one.width; ++k) outside |= fabsf(component[k]) > one.clip ? 1 : 0;
+  }
+  if (outside == 0) return 0;
   float largest = 0.0F;
   for (std::size_t i = 0; i < a.class_count; components += a.classes[i++].width) {
     const ClassQuantiser& one = a.classes[i];
@@ -137,9 +163,10 @@ inline int FineBin(const ClassQuantiser& one, float component) {
   const int parts = 1 << one.planes;
   const int low = (one.first_symbol - kMiddleSymbol) * parts;
   const int high = (one.last_symbol - kMiddleSymbol) * parts + parts - 1;
-  const float at = component * 0.5F + 0.5F * static_cast<float>(parts);
-  if (!(at >= static_cast<float>(low))) return low;
-  return at < static_cast<float>(high) ? FloorOf(at) : high;
+  float at = component * 0.5F + 0.5F * static_cast<float>(parts);
+  at = at >= static_cast<float>(low) ? at : static_cast<float>(low);
+  at = at < static_cast<float>(high) ? at : static_cast<float>(high);
+  return FloorOf(at);
 }
 
 // Token t's bins to symbols, bits and codes of one class.
@@ -163,10 +190,16 @@ inline void PutBins(const ClassQuantiser& one, std::size_t t, std::size_t k, int
     const float* component = components;
     for (std::size_t i = 0; i < a.class_count; ++i) {
       const ClassQuantiser& one = a.classes[i];
-      for (std::size_t k = 0; k < one.width; ++k, ++component, ++codes) {
-        *codes = 0;
-        if (one.coded) PutBins(one, t, k, FineBin(one, *component * shrink), codes);
+      if (one.coded) {
+        // A loop that can be made of vectors, and one that cannot.
+        int bins[kAnalysedChannelsMax];
+        for (std::size_t k = 0; k < one.width; ++k) bins[k] = FineBin(one, component[k] * shrink);
+        for (std::size_t k = 0; k < one.width; ++k) PutBins(one, t, k, bins[k], codes + k);
+      } else {
+        for (std::size_t k = 0; k < one.width; ++k) codes[k] = 0;
       }
+      component += one.width;
+      codes += one.width;
     }
   }
 }
