@@ -108,7 +108,7 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica, 
   call.target = attempt->target;
   request.Encode(call.request);
   call.window = window;
-  call.arrivals = &attempt->sums();
+  if (window.size() >= kSummedWindowMin) call.arrivals = &attempt->sums();
   call.insist = attempt->insisted;
   // A replica that does not answer may use up its share of the time, not all of it.
   const TimePoint now = context_->loop->Now();

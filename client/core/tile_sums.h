@@ -14,11 +14,16 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "proto/object/checksum_stream.h"
 #include "proto/object/header.h"
 #include "transport/arrival_sink.h"
 
 namespace kdn::client {
+
+// Windows from this size on are summed as they fill: of smaller ones the caches have all until the
+// end, and telling of them costs more than it saves.
+inline constexpr std::size_t kSummedWindowMin = 512 * limits::kKiB;
 
 class TileSums final : public transport::ArrivalSink {
  public:

@@ -177,7 +177,7 @@ void ObjectReader::Submit(std::uint32_t slot) {
   call.tag = slot;
   call.request = request_;
   call.receive_bulk = WindowOf(slot);
-  if (options_.verify) {
+  if (options_.verify && window_bytes_ >= client::kSummedWindowMin) {
     sums_[slot] = std::make_unique<client::TileSums>(
         call.receive_bulk, [levels = item.levels](const ObjectHeader& header) {
           return client::ExpectedEntryCount(admin::FileModelSpec(), header, levels, {0, 1}, {0, 1});
