@@ -164,6 +164,9 @@ bool Shard::TakeMail() {
 }
 
 bool Shard::PollStore() {
+  // What is refused takes no memory; what was taken on before still does, on its way to the disk.
+  setup_.memory.Sample(setup_.clock.Now());
+  store_->HoldWrites(setup_.memory.Sheds(wire::Priority::kBackground));
   std::array<storage::Completion, 64> completions;
   const std::size_t count = store_->Poll(completions);
   for (std::size_t i = 0; i < count; ++i) {
@@ -179,7 +182,6 @@ bool Shard::PollStore() {
 void Shard::Tick() {
   next_tick_ = setup_.clock.Now() + kTick;
   admission_.SetTenants(*setup_.state.view());
-  setup_.memory.Sample(setup_.clock.Now());
   ReleaseMemory();
   const storage::ObjectStore::Usage usage = store_->usage();
   setup_.metrics.disk_bytes.Set(static_cast<std::int64_t>(usage.disk_bytes_used));

@@ -189,6 +189,11 @@ class ObjectStore {
   // this one was within the last minute.
   virtual void Suspect(const ObjectId& id) = 0;
 
+  // While held no write to the disk is begun, neither of commits that wait for one nor of dirty
+  // objects: the disk's buffers stay as they are. Those under way go on, and Close() holds
+  // nothing back. Not held at first.
+  virtual void HoldWrites(bool hold) = 0;
+
   // -- The shard's turn ----------------------------------------------------------------------
   // Moves finished work into `completions`, expires puts, writes back. Called when WaitFd() is
   // readable, and at least a few times a second: nothing wakes it for an expiry.

@@ -67,6 +67,7 @@ class Store final : public ObjectStore {
   Status Truncate(const ObjectId& id, LevelSet levels) override;
   Status Verify(const ObjectId& id) override;
   void Suspect(const ObjectId& id) override;
+  void HoldWrites(bool hold) override { writes_held_ = hold; }
 
   std::size_t Poll(std::span<Completion> completions) override;
   int WaitFd() const override { return jobs_.fd(); }
@@ -213,6 +214,7 @@ class Store final : public ObjectStore {
 
   std::deque<ObjectId> waiting_commits_;                 // of kWriteBack, beyond dirty_bytes_max
   std::deque<DiskWrite> writes_;                         // not started yet
+  bool writes_held_ = false;
   std::deque<std::pair<TimePoint, DiskWrite>> retries_;  // of dirty objects, in order of time
   std::size_t writes_under_way_ = 0;
   std::size_t writing_bytes_ = 0;  // of those

@@ -21,7 +21,7 @@ void Store::QueueWrite(const DiskWrite& write) {
 }
 
 void Store::PumpWrites() {
-  while (!writes_.empty() && writes_under_way_ < kWritesUnderWayMax) {
+  while (!writes_held_ && !writes_.empty() && writes_under_way_ < kWritesUnderWayMax) {
     const DiskWrite write = writes_.front();
     writes_.pop_front();
     if (StartWrite(write)) continue;

@@ -85,9 +85,9 @@ class MemoryGroup {
 };
 
 // What RocksDB alone would take, 96 MiB of write buffers, is more than the first: the node has to
-// shed. What it has taken on goes on to the disk, though, and where that is slow because of others'
-// work the buffers fill all the same. There the limit leaves room for them, and only what holds on
-// every machine is asked: that the node lives and serves.
+// shed, and to hold what it has taken on back from the disk. Where that is slow because of others'
+// work what is under way fills buffers all the same. There the limit leaves room for them, and only
+// what holds on every machine is asked: that the node lives and serves.
 constexpr std::uint64_t kHeadroomBytes = 48 * limits::kMiB;
 constexpr std::uint64_t kHeadroomBesideOthersBytes = 112 * limits::kMiB;
 constexpr std::chrono::seconds kPressTime{2};

@@ -51,6 +51,29 @@ TEST_F(TiersTest, WriteBackAnswersAtOnceAndWritesLater) {
   EXPECT_EQ(Find(object)->on_disk, LevelSet(Level::kExact));
 }
 
+TEST_F(TiersTest, HeldWritesWaitAndAreMadeAfterwards) {
+  Open(WriteMode::kWriteBack);
+  store().HoldWrites(true);
+  const TestObject object = MakeObject({.size_bytes = kMiB});
+  ASSERT_EQ(driver().Put(object), Code::kOk);
+  driver().PollFor(0);
+  EXPECT_TRUE(Find(object)->on_disk.empty());
+  EXPECT_EQ(store().usage().dirty_bytes, kMiB);
+  store().HoldWrites(false);
+  driver().PollFor(0);  // begins it
+  driver().PollFor(0);  // hears that it is done
+  EXPECT_EQ(Find(object)->on_disk, LevelSet(Level::kExact));
+  EXPECT_EQ(store().usage().dirty_bytes, 0U);
+}
+
+TEST_F(TiersTest, ClosingWritesWhatIsHeld) {
+  Open(WriteMode::kWriteBack);
+  store().HoldWrites(true);
+  ASSERT_EQ(driver().Put(MakeObject({.size_bytes = kMiB})), Code::kOk);
+  EXPECT_TRUE(store().Close().ok());
+  EXPECT_EQ(store().usage().dirty_bytes, 0U);
+}
+
 TEST_F(TiersTest, WriteBackCommitsWaitBeyondTheirDirtyBytes) {
   Open(WriteMode::kWriteBack);
   disk_->PostLater(true);
