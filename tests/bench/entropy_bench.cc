@@ -9,6 +9,7 @@
 // symbols as make it smallest.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <map>
@@ -97,6 +98,10 @@ double OnePieceBytes(const Anatomy& anatomy) {
     double least = std::numeric_limits<double>::infinity();
     for (unsigned raw = 0; raw <= one.raw_bits; ++raw) {
       least = std::min(least, PieceBytes(one, raw));
+    }
+    // What fits no table would let any bar hold.
+    if (!std::isfinite(least)) {
+      Fail("one piece", Status(Code::kInternal, "a class has more symbols than a table"));
     }
     bytes += least;
   }
