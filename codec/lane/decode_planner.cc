@@ -139,7 +139,12 @@ Status DecodePlanner::Add(const ObjectHeader& header,
   const std::uint32_t places_before = places_;
   for (std::size_t p = 0; p < places.size(); ++p) {
     Status status = AddPlace(target, places[p], shared);
-    if (status.ok() && plan_.bytes.size() > kPlanBytesMax) {
+    // And what waits for Take(): offsets have 32 bits.
+    const std::size_t tables_bytes =
+        units_.size() * sizeof(LaneUnit) + strips_.size() * sizeof(LaneStrip) +
+        blocks_.size() * sizeof(LaneBlock) + corrections_.size() * sizeof(LaneCorrection) +
+        segments_.size() * sizeof(LaneSegment);
+    if (status.ok() && plan_.bytes.size() + tables_bytes > kPlanBytesMax) {
       status = Status(Code::kResourceExhausted, "the plan is too large");
     }
     if (!status.ok()) {
