@@ -18,8 +18,9 @@ inline constexpr std::uint32_t kWindowBytes = 32 * 1024;
 
 // The ends of windows that cover tokens 0 to `wanted` of a strip of `tokens`, ascending. `widths`:
 // of the runs that are rANS-coded, symbols per token; `token_bytes`: symbols kept of one token.
-// Where a border of blocks of all runs is near enough a window ends there; else some blocks are
-// decoded for two windows.
+// Where a border of blocks of all runs is near enough a window ends there; else windows end within
+// blocks, and each window that touches a block decodes it anew: up to
+// ceil(block tokens / window tokens) + 1 times.
 [[nodiscard]] inline std::vector<std::uint32_t> WindowEnds(std::uint32_t tokens,
                                                            std::uint32_t wanted,
                                                            std::vector<std::uint32_t> widths,
