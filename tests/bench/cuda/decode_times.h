@@ -33,8 +33,7 @@ class DecodeBench {
 
   // Whether the GPU's pages of all chunks are the CPU's.
   bool Run(std::vector<Row>& rows) {
-    const DecodePlan all = PlanOf(kChunks);
-    const DecodePlan one = PlanOf(1);
+    const DecodePlan all = PlanOf(0, kChunks);
     const DeviceBytes all_dev(all.bytes);
     const DeviceBytes verdicts(4 * std::size_t{all.shape.verdicts()});
     const DeviceBytes workspace(all.shape.workspace_bytes);
@@ -51,14 +50,14 @@ class DecodeBench {
     const double micros = DeviceMicros(stream_, [&] { decode(all, all_dev.data()); });
     const double tera = static_cast<double>(kChunks * chunk_bytes) / micros * 1e-6;
     rows.push_back({subject_.name + ", 256 MiB out", tera, "TB/s of bf16", subject_.bar, false});
-    TimeOne(one, decode, rows);
+    TimeOne(decode, rows);
     return true;
   }
 
  private:
-  DecodePlan PlanOf(std::size_t chunks) {
+  DecodePlan PlanOf(std::size_t first, std::size_t count) {
     DecodePlanner planner = DecodePlanner::Make(spec_).value();
-    for (std::size_t i = 0; i < chunks; ++i) {
+    for (std::size_t i = first; i < first + count; ++i) {
       std::vector<std::vector<LaunchTile>> tiles;
       for (const std::vector<TileBytes>& place : opened_.places) {
         auto& mine = tiles.emplace_back();
@@ -94,44 +93,43 @@ class DecodeBench {
     return true;
   }
 
-  // One chunk: launched as it is, from a graph, and with its plan made and sent as well.
+  // One chunk: launched as it is, from a graph, and with its plan made and sent as well. All chunks
+  // take turns: together they are more than a cache holds.
   template <class Decode>
-  void TimeOne(const DecodePlan& plan, Decode&& decode, std::vector<Row>& rows) {
-    const DeviceBytes plan_dev(plan.bytes);
-    void* pinned = nullptr;
-    MustCuda(cudaMallocHost(&pinned, plan.bytes.size()), "pinned memory");
-    std::memcpy(pinned, plan.bytes.data(), plan.bytes.size());
-    const auto send = [&] {
-      MustCuda(cudaMemcpyAsync(plan_dev.data(), pinned, plan.bytes.size(), cudaMemcpyHostToDevice,
-                               stream_.get()),
-               "send the plan");
-    };
+  void TimeOne(Decode&& decode, std::vector<Row>& rows) {
+    std::vector<DecodePlan> plans;
+    std::vector<DeviceBytes> plans_dev;
+    std::vector<void*> pinned;
+    std::vector<Graph> graphs;
+    for (std::size_t i = 0; i < kChunks; ++i) {
+      const DecodePlan& plan = plans.emplace_back(PlanOf(i, 1));
+      const DeviceBytes& plan_dev = plans_dev.emplace_back(plan.bytes);
+      MustCuda(cudaMallocHost(&pinned.emplace_back(), plan.bytes.size()), "pinned memory");
+      std::memcpy(pinned[i], plan.bytes.data(), plan.bytes.size());
+      graphs.emplace_back(stream_, [&] {
+        MustCuda(cudaMemcpyAsync(plan_dev.data(), pinned[i], plan.bytes.size(),
+                                 cudaMemcpyHostToDevice, stream_.get()),
+                 "send the plan");
+        decode(plan, plan_dev.data());
+      });
+    }
+    const auto decode_one = [&](std::size_t i) { decode(plans[i], plans_dev[i].data()); };
     const std::string name = subject_.name + ", one chunk of 32 MiB";
-    rows.push_back({name + ", kernel",
-                    DeviceMicros(stream_, [&] { decode(plan, plan_dev.data()); }), "us", 0, true});
-    rows.push_back({name + " with launch",
-                    HostMicros(stream_, [&] { decode(plan, plan_dev.data()); }), "us",
+    rows.push_back(
+        {name + ", kernel", DeviceMicros(stream_, InTurn(kChunks, decode_one)), "us", 0, true});
+    rows.push_back({name + " with launch", HostMicros(stream_, InTurn(kChunks, decode_one)), "us",
                     subject_.bar_micros, true});
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t ready = nullptr;
-    MustCuda(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeGlobal), "capture");
-    send();
-    decode(plan, plan_dev.data());
-    MustCuda(cudaStreamEndCapture(stream_.get(), &graph), "capture");
-    MustCuda(cudaGraphInstantiate(&ready, graph, 0), "graph");
     rows.push_back(
         {name + ", plan sent, from a graph",
-         HostMicros(stream_, [&] { MustCuda(cudaGraphLaunch(ready, stream_.get()), "graph"); }),
+         HostMicros(stream_, InTurn(kChunks, [&](std::size_t i) { graphs[i].Launch(stream_); })),
          "us", 0, true});
-    cudaGraphExecDestroy(ready);
-    cudaGraphDestroy(graph);
-    cudaFreeHost(pinned);
+    for (void* one : pinned) cudaFreeHost(one);
     const auto begin = std::chrono::steady_clock::now();
-    for (int i = 0; i < 5; ++i) (void)PlanOf(1);
+    for (std::size_t i = 0; i < 5; ++i) (void)PlanOf(i, 1);
     const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
     rows.push_back({name + ", planning on the host", took.count() / 5, "us", 0, true});
     rows.push_back(
-        {name + ", its plan", static_cast<double>(plan.bytes.size()) / 1024, "KiB", 0, true});
+        {name + ", its plan", static_cast<double>(plans[0].bytes.size()) / 1024, "KiB", 0, true});
   }
 
   const ModelSpec& spec_;

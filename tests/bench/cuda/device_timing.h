@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/codec/device_machine.h"
@@ -37,6 +39,38 @@ class Stream {
  private:
   cudaStream_t stream_ = nullptr;
 };
+
+// Work on a stream, recorded to be launched again.
+class Graph {
+ public:
+  template <class Work>
+  Graph(const Stream& stream, Work&& work) {
+    cudaGraph_t graph = nullptr;
+    MustCuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeGlobal), "capture");
+    work();
+    MustCuda(cudaStreamEndCapture(stream.get(), &graph), "capture");
+    MustCuda(cudaGraphInstantiate(&ready_, graph, 0), "graph");
+    cudaGraphDestroy(graph);
+  }
+  Graph(Graph&& other) noexcept : ready_(std::exchange(other.ready_, nullptr)) {}
+  Graph(const Graph&) = delete;
+  ~Graph() {
+    if (ready_ != nullptr) cudaGraphExecDestroy(ready_);
+  }
+  void Launch(const Stream& stream) const {
+    MustCuda(cudaGraphLaunch(ready_, stream.get()), "graph");
+  }
+
+ private:
+  cudaGraphExec_t ready_ = nullptr;
+};
+
+// Calls `work` with 0 to `count` - 1 in turn, so that what it takes is in no cache from the call
+// before.
+template <class Work>
+auto InTurn(std::size_t count, Work work) {
+  return [count, work, next = std::size_t{0}]() mutable { work(next++ % count); };
+}
 
 // Microseconds that the stream spent on each call of `work`, the median.
 template <class Work>
