@@ -26,7 +26,6 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/result.h"
-#include "transport/arrival_sink.h"
 
 namespace kdn::transport {
 
@@ -40,11 +39,6 @@ struct Call {
                                           // outer span is copied, the bytes stay until kDone
   MutableBytes receive_bulk;              // a window that the peer fills, piece by piece
   TimePoint deadline;
-  // Null: nobody. Called by the thread that receives the bytes, inside Poll() or on one of the
-  // domain's own, and no more once kDone is delivered; pieces whose bytes it was told of come after
-  // that as events. What does not pass through this process's hands, as in shared memory, it is
-  // not told of.
-  ArrivalSink* arrivals = nullptr;
 };
 
 enum class EventKind : std::uint8_t { kPiece, kDone };

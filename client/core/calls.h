@@ -16,7 +16,6 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "client/core/bulk_memory.h"
-#include "transport/arrival_sink.h"
 
 namespace kdn::client {
 
@@ -38,9 +37,6 @@ struct CallRequest {
   TimePoint deadline;
   // There is nobody else to ask: tries even a peer that was out of reach a moment ago.
   bool insist = false;
-  // Told of the window's bytes while they come, until `done`, as far as those who answer know;
-  // pieces are told of in any case. Null: nobody.
-  transport::ArrivalSink* arrivals = nullptr;
   // Bytes [offset, offset + size) of the window are there. May be empty.
   std::function<void(std::size_t offset, std::size_t size_bytes)> piece;
   // Comes exactly once, at the latest at the deadline; bulk memory is not touched after it.

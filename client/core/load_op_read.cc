@@ -108,7 +108,6 @@ void LoadOp::StartRead(std::size_t index, const wire::ReplicaLocation& replica, 
   call.target = attempt->target;
   request.Encode(call.request);
   call.window = window;
-  if (window.size() >= kSummedWindowMin) call.arrivals = &attempt->sums();
   call.insist = attempt->insisted;
   // A replica that does not answer may use up its share of the time, not all of it.
   const TimePoint now = context_->loop->Now();
@@ -246,7 +245,7 @@ Code LoadOp::DecodeJob(const ReadAttempt& attempt, std::uint32_t job,
   const ObjectTag tag = TagOf(attempt.header());
   std::vector<codec::TileBytes> tiles;
   for (const std::uint32_t i : attempt.job(job).entries) {
-    if (!attempt.Verify(tag, i)) return Code::kDataLoss;
+    if (!VerifyTile(tag, attempt.entry(i), attempt.bytes(i))) return Code::kDataLoss;
     tiles.push_back({attempt.entry(i), attempt.bytes(i)});
   }
   const codec::ChunkPlace place{attempt.header().first_position, attempt.header().token_count};

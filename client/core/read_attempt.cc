@@ -12,50 +12,29 @@ Status Wrong(const char* what) {
 
 }  // namespace
 
-ReadAttempt::ReadAttempt(const ModelSpec& spec, const WantedObject& wanted, MutableBytes window)
-    : spec_(spec),
-      wanted_(wanted),
-      window_(window),
-      sums_(window, [this](const ObjectHeader& header) {
-        return Judge(header).ok() ? EntryCount(header) : 0;
-      }) {}
-
-Status ReadAttempt::Judge(const ObjectHeader& header) const {
-  if (header.kind != wanted_.kind || header.key != wanted_.item.key ||
-      header.put_id != wanted_.item.put_id) {
-    return Wrong("another object's header");
-  }
-  if (header.model != wanted_.model || header.part != wanted_.shape ||
-      header.token_count != wanted_.token_count || header.dtype != spec_.dtype) {
-    return Wrong("an object of another shape");
-  }
-  if (header.first_position != wanted_.first_position) {
-    return Wrong("an object from another position");
-  }
-  if ((header.flags & kFlagSealed) != 0) return Wrong("a sealed object");
-  if (header.layers_per_group == 0 || header.heads_per_group == 0) {
-    return Wrong("a header without tile groups");
-  }
-  return {};
-}
-
-std::size_t ReadAttempt::EntryCount(const ObjectHeader& header) const {
-  return ExpectedEntryCount(spec_, header, wanted_.item.levels, wanted_.item.layers,
-                            wanted_.item.kv_heads);
-}
-
-bool ReadAttempt::Verify(const ObjectTag& tag, std::uint32_t index) const {
-  const std::optional<Checksum> sum = sums_.SumOf(index);
-  return sum ? VerifyTileSum(tag, entry(index), *sum) : VerifyTile(tag, entry(index), bytes(index));
-}
-
 Status ReadAttempt::ReadHead() {
   auto header = DecodeHeader(window_.first(kObjectHeaderBytes));
   if (!header) return header.error();
-  KDN_RETURN_IF_ERROR(Judge(*header));
+  // The checksum says that the header is intact; these say that it is the one asked for.
+  if (header->kind != wanted_.kind || header->key != wanted_.item.key ||
+      header->put_id != wanted_.item.put_id) {
+    return Wrong("another object's header");
+  }
+  if (header->model != wanted_.model || header->part != wanted_.shape ||
+      header->token_count != wanted_.token_count || header->dtype != spec_.dtype) {
+    return Wrong("an object of another shape");
+  }
+  if (header->first_position != wanted_.first_position) {
+    return Wrong("an object from another position");
+  }
+  if ((header->flags & kFlagSealed) != 0) return Wrong("a sealed object");
+  if (header->layers_per_group == 0 || header->heads_per_group == 0) {
+    return Wrong("a header without tile groups");
+  }
   header_ = *header;
   have_header_ = true;
-  entry_count_ = EntryCount(header_);
+  entry_count_ = ExpectedEntryCount(spec_, header_, wanted_.item.levels, wanted_.item.layers,
+                                    wanted_.item.kv_heads);
   return {};
 }
 

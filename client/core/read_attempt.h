@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "base/clock.h"
@@ -15,7 +14,6 @@
 #include "client/core/calls.h"
 #include "client/core/stored_profiles.h"
 #include "client/core/tile_plan.h"
-#include "client/core/tile_sums.h"
 #include "proto/object/header.h"
 #include "proto/wire/lookup.h"
 #include "proto/wire/read.h"
@@ -34,7 +32,8 @@ struct WantedObject {
 
 class ReadAttempt {
  public:
-  ReadAttempt(const ModelSpec& spec, const WantedObject& wanted, MutableBytes window);
+  ReadAttempt(const ModelSpec& spec, const WantedObject& wanted, MutableBytes window)
+      : spec_(spec), wanted_(wanted), window_(window) {}
 
   // Bytes [offset, offset + size) of the window are there. kDataLoss if they are not what was asked
   // for: the attempt is then over. Jobs that have become whole are appended to `ready`.
@@ -54,11 +53,6 @@ class ReadAttempt {
     return window_.subspan(offsets_[index], entries_[index].size_bytes);
   }
   [[nodiscard]] MutableBytes window() const { return window_; }
-  // Whether these are the bytes that the tile's writer summed. Safe from any thread.
-  [[nodiscard]] bool Verify(const ObjectTag& tag, std::uint32_t index) const;
-
-  // To be told of the window's bytes as they come.
-  [[nodiscard]] transport::ArrivalSink& sums() { return sums_; }
 
   CallId call{};      // of the loop
   CallTarget target;  // the replica
@@ -77,16 +71,12 @@ class ReadAttempt {
   bool costs_retry = false;  // what comes after it draws on the retry budget
 
  private:
-  // The checksum says that a header is intact; this says that it is the one asked for.
-  [[nodiscard]] Status Judge(const ObjectHeader& header) const;
-  [[nodiscard]] std::size_t EntryCount(const ObjectHeader& header) const;
   Status ReadHead();
   Status ReadEntries();
 
   const ModelSpec& spec_;
-  const WantedObject wanted_;
-  const MutableBytes window_;
-  TileSums sums_;
+  WantedObject wanted_;
+  MutableBytes window_;
   Arrival arrival_;
   bool have_header_ = false;
   bool planned_ = false;

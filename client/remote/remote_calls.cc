@@ -210,7 +210,6 @@ void RemoteCalls::SubmitWaiting(const std::string& endpoint, Peer& peer) {
     call.request = pending.request.request;
     call.send_bulk = pending.request.send_bulk;
     call.receive_bulk = pending.request.window;
-    call.arrivals = pending.request.arrivals;
     call.deadline = pending.request.deadline;
     const Status status = peer.channel->Submit(call);
     if (status.code() == Code::kResourceExhausted) return;  // its queue is full: Poll() goes on

@@ -12,7 +12,6 @@
 #include <sstream>
 
 #include "client/admin/file_model.h"
-#include "client/core/tile_plan.h"
 #include "proto/object/chunk_key.h"
 #include "transport/host.h"
 
@@ -129,7 +128,6 @@ ObjectReader::ObjectReader(const StoredObjects& objects, const Options& options)
   }
   if (mine_.empty()) Die("no object lies on this reader's shards");
   reading_.resize(options.depth);
-  sums_.resize(options.depth);
 }
 
 ObjectReader::~ObjectReader() {
@@ -177,13 +175,6 @@ void ObjectReader::Submit(std::uint32_t slot) {
   call.tag = slot;
   call.request = request_;
   call.receive_bulk = WindowOf(slot);
-  if (options_.verify && window_bytes_ >= client::kSummedWindowMin) {
-    sums_[slot] = std::make_unique<client::TileSums>(
-        call.receive_bulk, [levels = item.levels](const ObjectHeader& header) {
-          return client::ExpectedEntryCount(admin::FileModelSpec(), header, levels, {0, 1}, {0, 1});
-        });
-    call.arrivals = sums_[slot].get();
-  }
   call.deadline = clock_.Now() + std::chrono::seconds(20);
   const auto shards = static_cast<std::uint32_t>(channels_.size());
   if (!channels_[ShardOfKey(chunk.key, shards)]->Submit(call).ok()) Die("cannot submit a read");
@@ -192,13 +183,6 @@ void ObjectReader::Submit(std::uint32_t slot) {
 std::size_t ObjectReader::Finish(const transport::Event& event) {
   if (event.code != Code::kOk) Die("a read failed: " + std::string(CodeName(event.code)));
   return Check(static_cast<std::uint32_t>(event.tag), event.response);
-}
-
-// As client/core/read_attempt does it: summed as it came, or now.
-bool ObjectReader::Verify(std::uint32_t slot, std::uint32_t index, const ObjectTag& tag,
-                          const TileEntry& entry, ConstBytes tile) const {
-  const std::optional<Checksum> sum = sums_[slot] ? sums_[slot]->SumOf(index) : std::nullopt;
-  return sum ? VerifyTileSum(tag, entry, *sum) : VerifyTile(tag, entry, tile);
 }
 
 // The object's bytes, if every one of them is right.
@@ -219,7 +203,7 @@ std::size_t ObjectReader::Check(std::uint32_t slot, ConstBytes response) const {
     const TileEntry entry = DecodeTileEntry(reader);
     if (!reader.ok() || entry.size_bytes > window.size() - offset) Die("an entry is damaged");
     const ConstBytes tile = window.subspan(offset, entry.size_bytes);
-    if (options_.verify && !Verify(slot, i, tag, entry, tile)) Die("a tile does not verify");
+    if (options_.verify && !VerifyTile(tag, entry, tile)) Die("a tile does not verify");
     offset += entry.size_bytes;
     bytes += entry.size_bytes;
   }

@@ -17,7 +17,6 @@
 #include "base/random.h"
 #include "client/admin/local_cluster.h"
 #include "client/core/lookup_result.h"
-#include "client/core/tile_sums.h"
 #include "proto/wire/read.h"
 #include "tests/bench/bulk_memory.h"
 #include "tests/support/temp_dir.h"
@@ -92,8 +91,6 @@ class ObjectReader {
   void Submit(std::uint32_t slot);
   [[nodiscard]] std::size_t Finish(const transport::Event& event);
   [[nodiscard]] std::size_t Check(std::uint32_t slot, ConstBytes response) const;
-  [[nodiscard]] bool Verify(std::uint32_t slot, std::uint32_t index, const ObjectTag& tag,
-                            const TileEntry& entry, ConstBytes tile) const;
   void Wait() const;
   [[nodiscard]] MutableBytes WindowOf(std::uint32_t slot) const;
   void MakeMemory(std::size_t size_bytes);
@@ -111,7 +108,6 @@ class ObjectReader {
   std::vector<std::unique_ptr<transport::Channel>> channels_;  // by shard; null: another's
   std::vector<std::size_t> mine_;                              // numbers of the objects to be read
   std::vector<std::size_t> reading_;                           // by slot: number of the object
-  std::vector<std::unique_ptr<client::TileSums>> sums_;        // by slot: of what is coming
   wire::Buffer request_;
   std::size_t next_ = 0;
 };

@@ -76,7 +76,7 @@ TEST_F(HostileServer, SliceOutOfOrderBreaksTheConnection) {
   ExpectBroken();
 }
 
-// What has been summed or decoded once must not change under the one who did.
+// What has been verified must not change under the one who did.
 TEST_F(HostileServer, PieceOverAnEarlierOneBreaksTheConnection) {
   const RawPeer::Frame request = Ask();
   const auto send = [&](std::uint32_t piece, std::uint64_t offset, std::size_t size) {

@@ -91,7 +91,6 @@ void Lane::SubmitWaiting() {
     call.request = waiting.request;
     call.send_bulk = waiting.send_bulk;
     call.receive_bulk = waiting.window;
-    call.arrivals = waiting.arrivals;
     call.deadline = waiting.deadline;
     const Status status = channel_->Submit(call);
     // Calls that were told about just now keep their place until the next Poll().

@@ -25,7 +25,6 @@ struct LaneCall {
   std::vector<std::byte> request;
   std::vector<ConstBytes> send_bulk;
   MutableBytes window;
-  ArrivalSink* arrivals = nullptr;
   TimePoint deadline{};
   std::vector<std::byte> response;  // written by the mover
 

@@ -159,7 +159,6 @@ Status LanedChannel::Fill(LaneCall& to, const Call& from) {
   to.tag = from.tag;
   to.request.assign(from.request.begin(), from.request.end());
   to.window = from.receive_bulk;
-  to.arrivals = from.arrivals;
   to.deadline = from.deadline;
   return Status();
 }

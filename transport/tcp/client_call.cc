@@ -82,7 +82,6 @@ void ClientCalls::Recycle(ClientCall* call) {
   call->loan = {};
   call->progress = {};
   call->filled.Clear();
-  call->arrivals = nullptr;
   call->pulls_open = 0;
   free_.push_back(call);
 }

@@ -73,7 +73,6 @@ struct ClientCall final : OutSink {
   std::vector<ConstBytes> send_bulk;
   std::size_t send_bulk_bytes = 0;
   MutableBytes window;
-  ArrivalSink* arrivals = nullptr;
   std::vector<Region*> pins;
   shm::Loan loan;  // valid if the server moves the bulk itself, in shared memory
   OutStream stream;

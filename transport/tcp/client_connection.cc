@@ -140,6 +140,8 @@ Landing ClientConnection::OnBody(const FrameHeader& header) {
 }
 
 Landing ClientConnection::OnSlice(ClientCall& call, const FrameHeader& header) {
+  // In shared memory a server moves bulk itself, or not at all.
+  if (call.loan.valid()) return {.kind = Landing::Kind::kError};
   PieceProgress& progress = call.progress;
   if (!progress.open) {
     progress = {true, header.piece, header.offset, 0, 0};
@@ -152,14 +154,7 @@ Landing ClientConnection::OnSlice(ClientCall& call, const FrameHeader& header) {
   progress.received += header.size;
   const MutableBytes into = call.window.subspan(header.offset, header.size);
   call.landing.Reset({&into, 1});
-  return {.kind = Landing::Kind::kTake, .slice = &call.landing, .told = call.arrivals != nullptr};
-}
-
-void ClientConnection::OnSliceLanded(const FrameHeader& header, std::size_t filled,
-                                     std::size_t landed) {
-  ClientCall* call = Find(header.call);
-  if (call == nullptr || call->arrivals == nullptr) return;
-  call->arrivals->OnArrived(header.offset + filled - landed, landed);
+  return {.kind = Landing::Kind::kTake, .slice = &call.landing};
 }
 
 bool ClientConnection::OnFrame(const FrameHeader& header, ConstBytes) {

@@ -55,7 +55,6 @@ class ClientConnection final : public InboxHandler {
  private:
   [[nodiscard]] bool CanTake(const FrameHeader& header) override;
   [[nodiscard]] Landing OnBody(const FrameHeader& header) override;
-  void OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t landed) override;
   [[nodiscard]] bool OnFrame(const FrameHeader& header, ConstBytes body) override;
   [[nodiscard]] Landing OnSlice(ClientCall& call, const FrameHeader& header);
   [[nodiscard]] bool OnPieceEnd(ClientCall& call, const FrameHeader& header);

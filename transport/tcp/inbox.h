@@ -54,7 +54,8 @@ class InboxHandler {
   [[nodiscard]] virtual Landing OnBody(const FrameHeader& header) = 0;
   // The first `filled` bytes of the slice at hand are where they belong, the last `landed` of them
   // since this was told last.
-  virtual void OnSliceLanded(const FrameHeader& header, std::size_t filled, std::size_t landed) = 0;
+  virtual void OnSliceLanded(const FrameHeader& /*header*/, std::size_t /*filled*/,
+                             std::size_t /*landed*/) {}
   // A frame is complete. `body` is what OnBody() gave for a message, checked; empty for bulk. Not
   // called for a frame that was discarded. False: the peer broke the protocol.
   [[nodiscard]] virtual bool OnFrame(const FrameHeader& header, ConstBytes body) = 0;

@@ -71,7 +71,6 @@ Status TcpChannel::Fill(ClientCall& to, const Call& from) {
   if (!from.receive_bulk.empty()) {
     KDN_RETURN_IF_ERROR(regions_.Pin(from.receive_bulk, to.pins));
     to.window = from.receive_bulk;
-    to.arrivals = from.arrivals;
   }
   if (from.request.size() > limits::kRequestBytesMax ||
       to.send_bulk_bytes > limits::kBulkBytesMax || to.window.size() > limits::kBulkBytesMax) {
