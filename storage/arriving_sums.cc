@@ -10,6 +10,9 @@ void ArrivingSums::GiveUp() {
   given_up_ = true;
   tiles_ = {};
   next_ = 0;
+  header_.reset();
+  runs_ = {};
+  scratch_ = {};
 }
 
 void ArrivingSums::Advance(const Block& block, std::size_t bytes) {

@@ -45,7 +45,6 @@ class ArrivingSums {
   std::optional<ObjectHeader> header_;
   std::size_t segment_ = 0;  // where the one at hand begins, or the next one
   std::size_t level_ = 0;    // of the segment at hand: what is next in Levels()
-  std::size_t segment_end_ = 0;
   bool in_tiles_ = false;    // the segment's index has been read: tiles_ from next_ on are its own
   std::vector<Tile> tiles_;  // by offset; those before next_ are summed
   std::size_t next_ = 0;

@@ -97,7 +97,8 @@ struct DiskOptions {
   // last time; 0: only when told to.
   std::chrono::milliseconds reclaim_every{0};
   // Of each level's bytes in files: what may stay deleted but unreclaimed. Less costs more
-  // rewriting: at 0.2, at most four bytes for each that comes free.
+  // rewriting: at 0.2, at most four bytes for each that comes free. Where the file system is all
+  // but full, nothing may.
   double garbage_share_max = 0.2;
 };
 

@@ -189,9 +189,8 @@ class ObjectStore {
   // this one was within the last minute.
   virtual void Suspect(const ObjectId& id) = 0;
 
-  // While held no write to the disk is begun, neither of commits that wait for one nor of dirty
-  // objects: the disk's buffers stay as they are. Those under way go on, and Close() holds
-  // nothing back. Not held at first.
+  // While held one object at a time is written to the disk, of those that commits wait for and of
+  // dirty ones, so that the disk's buffers grow no faster than it takes them. Not held at first.
   virtual void HoldWrites(bool hold) = 0;
 
   // -- The shard's turn ----------------------------------------------------------------------

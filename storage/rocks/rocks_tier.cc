@@ -241,8 +241,10 @@ void RocksTier::JudgeRoom(std::uint64_t bytes_written) {
 bool RocksTier::LookForOthers() {
   const rocks::Database::Space space = db_.FileSystemSpace();
   const bool crowded = space.bytes_free < LeftFree(space) / kCrowdedShare;
-  // What was judged beside them holds no longer.
-  if (crowded_.exchange(crowded) && !crowded) JudgeRoom(0);
+  if (crowded_.exchange(crowded) == crowded) return crowded;
+  // Some of what is missing may be deleted values of our own: now none is too little to reclaim.
+  if (crowded) levels_to_reclaim_ = kAllLevels.bits();
+  if (!crowded) JudgeRoom(0);  // what was judged beside them holds no longer
   return crowded;
 }
 
@@ -450,9 +452,8 @@ Status RocksTier::Reclaim() {
   Status status;
   for (const LevelInfo& info : Levels()) {
     if (!levels.Has(info.level)) continue;
-    if (status.ok()) {
-      status = db_.Reclaim(rocks::FamilyOf(info.level), options_.garbage_share_max);
-    }
+    const double garbage_max = crowded_.load() ? 0 : options_.garbage_share_max;
+    if (status.ok()) status = db_.Reclaim(rocks::FamilyOf(info.level), garbage_max);
     if (!status.ok()) levels_to_reclaim_ |= LevelSet(info.level).bits();
   }
   if (status.code() == Code::kDataLoss && db_.EnsureWritable().ok() && db_.to_mend()) Mend();

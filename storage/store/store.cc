@@ -176,7 +176,6 @@ ObjectStore::Usage Store::usage() const {
 
 Status Store::Close() {
   closing_ = true;
-  writes_held_ = false;
   for (const ObjectId& id : std::exchange(waiting_commits_, {})) {
     if (Put* const put = puts_.Find(id)) CompletePut(*put, Code::kCancelled);
   }

@@ -21,7 +21,8 @@ void Store::QueueWrite(const DiskWrite& write) {
 }
 
 void Store::PumpWrites() {
-  while (!writes_held_ && !writes_.empty() && writes_under_way_ < kWritesUnderWayMax) {
+  const std::size_t under_way_max = writes_held_ ? 1 : kWritesUnderWayMax;
+  while (!writes_.empty() && writes_under_way_ < under_way_max) {
     const DiskWrite write = writes_.front();
     writes_.pop_front();
     if (StartWrite(write)) continue;

@@ -103,7 +103,8 @@ CaseOutcome WireBitFlip(const CaseOptions& options) {
   auto rig = Rig::Make(RigOf(
       options, {.nodes = 2,
                 // What shares memory does not pass a proxy.
-                .node_settings = {"node.advertise_host=127.0.0.2", "node.shared_memory=false"}}));
+                .node_settings = {"node.advertise_host=127.0.0.2", "node.shared_memory=false"},
+                .size = DocumentSize::kLarge}));
   if (!rig) return Broken(0, rig.error().ToString());
   std::vector<std::unique_ptr<FlippingProxy>> proxies;
   for (std::size_t node = 1; node <= 2; ++node) {
@@ -114,10 +115,23 @@ CaseOutcome WireBitFlip(const CaseOptions& options) {
     proxies.push_back(*std::move(proxy));
   }
   int misses = 0;
+  int refused = 0;
   std::uint64_t corrupt = 0;
   for (int trial = 0; trial < options.trials; ++trial) {
-    const auto document = static_cast<std::uint64_t>(trial);
-    for (const auto& proxy : proxies) proxy->FlipOneBitEvery(0);
+    // Large and short ones in turn.
+    const auto document = static_cast<std::uint64_t>(trial) + (trial % 2) * Rig::kFirstShort;
+    const std::uint64_t put_on_it = document + Rig::kFirstShort / 2;
+    // A put over wires that turn bits over is refused, or what it stored is right.
+    for (const auto& proxy : proxies) proxy->FlipOneSentBitEvery(500'000);
+    const bool acknowledged = (*rig)->Put(put_on_it).ok();
+    refused += acknowledged ? 0 : 1;
+    for (const auto& proxy : proxies) {
+      proxy->FlipOneSentBitEvery(0);
+      proxy->FlipOneBitEvery(0);
+    }
+    const GetOutcome stored = (*rig)->Get(put_on_it);
+    if (stored.wrong) return Broken(trial, "a bit that was flipped in a put was delivered");
+    if (acknowledged && !stored.whole) return Broken(trial, "an acknowledged put is not whole");
     if (!(*rig)->Put(document).ok()) return Broken(trial, "a put failed");
     // First one node's wire is bad, then both: then only a miss is left.
     proxies[trial % 2]->FlipOneBitEvery(20'000);
@@ -135,7 +149,8 @@ CaseOutcome WireBitFlip(const CaseOptions& options) {
   return {true, options.trials,
           std::to_string(flips) + " bits turned over, 0 delivered; " + std::to_string(corrupt) +
               " caught at the client, " + std::to_string(misses) + " of " +
-              std::to_string(options.trials * 4) + " gets missed",
+              std::to_string(options.trials * 4) + " gets missed, " + std::to_string(refused) +
+              " of " + std::to_string(options.trials) + " puts on such wires refused",
           ""};
 }
 

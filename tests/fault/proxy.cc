@@ -59,20 +59,20 @@ void FlippingProxy::Accept() {
     const std::scoped_lock lock(mutex_);
     sockets_.push_back(from);
     sockets_.push_back(to);
-    threads_.emplace_back([this, from, to] { Forward(from, to, false); });
-    threads_.emplace_back([this, from, to] { Forward(to, from, true); });
+    threads_.emplace_back([this, from, to] { Forward(from, to, sent_every_); });
+    threads_.emplace_back([this, from, to] { Forward(to, from, answers_every_); });
   }
 }
 
-void FlippingProxy::Forward(int from, int to, bool may_flip) {
+void FlippingProxy::Forward(int from, int to, const std::atomic<std::uint64_t>& every_bytes) {
   SeededRandom random(static_cast<std::uint64_t>(from) + flips_.load() * 7919);
   std::vector<char> buffer(256 * 1024);
   for (;;) {
     const ssize_t count = recv(from, buffer.data(), buffer.size(), 0);
     if (count <= 0) break;
-    const std::uint64_t every = every_.load();
+    const std::uint64_t every = every_bytes.load();
     const auto size = static_cast<std::uint64_t>(count);
-    if (may_flip && every > 0 && random.Next() % every < size) {
+    if (every > 0 && random.Next() % every < size) {
       const std::uint64_t bit = random.Next() % (8 * size);
       buffer[bit / 8] = static_cast<char>(buffer[bit / 8] ^ (1 << (bit % 8)));
       flips_.fetch_add(1);

@@ -24,18 +24,21 @@ class FlippingProxy {
   ~FlippingProxy();
 
   // From now on one bit in about `bytes` of what the target sends is turned over; 0: none.
-  void FlipOneBitEvery(std::uint64_t bytes) { every_.store(bytes); }
+  void FlipOneBitEvery(std::uint64_t bytes) { answers_every_.store(bytes); }
+  // The same of what callers send.
+  void FlipOneSentBitEvery(std::uint64_t bytes) { sent_every_.store(bytes); }
   [[nodiscard]] std::uint64_t flips() const { return flips_.load(); }
 
  private:
   FlippingProxy(int listener, std::string target)
       : listener_(listener), target_(std::move(target)) {}
   void Accept();
-  void Forward(int from, int to, bool may_flip);
+  void Forward(int from, int to, const std::atomic<std::uint64_t>& every_bytes);
 
   int listener_;
   std::string target_;
-  std::atomic<std::uint64_t> every_{0};
+  std::atomic<std::uint64_t> answers_every_{0};
+  std::atomic<std::uint64_t> sent_every_{0};
   std::atomic<std::uint64_t> flips_{0};
   std::mutex mutex_;
   std::vector<int> sockets_;          // guarded by mutex_

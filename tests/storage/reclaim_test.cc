@@ -2,13 +2,16 @@
 // where some of a file is kept, and by themselves.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <thread>
 #include <vector>
 
 #include "base/limits.h"
-#include "storage/disk_tier.h"
+#include "storage/rocks/rocks_tier.h"
+#include "tests/storage/faulty_file_system.h"
 #include "tests/storage/store_driver.h"
 #include "tests/support/temp_dir.h"
 
@@ -120,6 +123,33 @@ TEST_F(ReclaimTest, LittleGarbageIsLeft) {
   }
   ASSERT_TRUE(tier_->Reclaim().ok());
   EXPECT_GE(BytesInFiles(), before - kMiB);  // 4 of 48 are not worth rewriting 44
+}
+
+// Where others leave next to nothing, what is missing may be garbage of the tier's own.
+TEST_F(ReclaimTest, NoGarbageIsTooLittleWhereTheFileSystemIsAllButFull) {
+  auto files = std::make_shared<FaultyFileSystem>();
+  files->Free(kMiB * kMiB);
+  const auto env = rocksdb::NewCompositeEnv(files);
+  tier_ = rocks::OpenRocksTierOn({.folder = dir_.File("tier"), .sync = false}, env.get()).value();
+  WriteAll();
+  for (std::size_t i = 1; i < 5; ++i) {
+    ASSERT_TRUE(tier_->Delete(IdOf(objects_[i]), kAllLevels).ok());
+  }
+  ASSERT_TRUE(tier_->Reclaim().ok());
+  const std::uint64_t before = BytesInFiles();
+  const std::uint64_t whole = fs::space(dir_.File("tier")).capacity;
+  const std::uint64_t little = std::min<std::uint64_t>(whole / 20, 1024 * kMiB) / 4 - 1;
+  if (little < 2 * kObjects * kMiB) GTEST_SKIP() << "the file system is too small";
+  files->Free(little);
+  const TestObject refused = MakeObject({.seed = 99, .size_bytes = kMiB});
+  const ConstBytes segment = SegmentOf(refused, Level::kExact);
+  DiskTier::Segments segments;
+  segments[static_cast<std::size_t>(Level::kExact)] = std::span(&segment, 1);
+  EXPECT_EQ(tier_->Write(IdOf(refused), EncodeHeader(refused.header), segments).code(),
+            Code::kResourceExhausted);
+  ASSERT_TRUE(tier_->Reclaim().ok());
+  EXPECT_LE(BytesInFiles(), before - 4 * kMiB + kMiB / 2);
+  tier_.reset();  // before its file system
 }
 
 TEST_F(ReclaimTest, ItComesBackByItselfWithinItsTime) {

@@ -51,25 +51,31 @@ TEST_F(TiersTest, WriteBackAnswersAtOnceAndWritesLater) {
   EXPECT_EQ(Find(object)->on_disk, LevelSet(Level::kExact));
 }
 
-TEST_F(TiersTest, HeldWritesWaitAndAreMadeAfterwards) {
-  Open(WriteMode::kWriteBack);
+TEST_F(TiersTest, HeldWritesAreMadeOneAtATime) {
+  Open(WriteMode::kWriteThrough);
   store().HoldWrites(true);
-  const TestObject object = MakeObject({.size_bytes = kMiB});
-  ASSERT_EQ(driver().Put(object), Code::kOk);
-  driver().PollFor(0);
-  EXPECT_TRUE(Find(object)->on_disk.empty());
-  EXPECT_EQ(store().usage().dirty_bytes, kMiB);
+  disk_->PostLater(true);
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const TestObject object = MakeObject({.seed = seed, .size_bytes = kMiB});
+    ASSERT_TRUE(driver().Fill(object).has_value());
+    store().Commit(IdOf(object), object.digest, seed);
+  }
+  disk_->RunPosted();
+  EXPECT_TRUE(driver().PollFor(1));
+  EXPECT_FALSE(driver().PollFor(2));
   store().HoldWrites(false);
-  driver().PollFor(0);  // begins it
-  driver().PollFor(0);  // hears that it is done
-  EXPECT_EQ(Find(object)->on_disk, LevelSet(Level::kExact));
-  EXPECT_EQ(store().usage().dirty_bytes, 0U);
+  driver().PollFor(0);
+  disk_->RunPosted();
+  EXPECT_EQ(driver().Wait(2).code, Code::kOk);
+  EXPECT_EQ(driver().Wait(3).code, Code::kOk);
 }
 
 TEST_F(TiersTest, ClosingWritesWhatIsHeld) {
   Open(WriteMode::kWriteBack);
   store().HoldWrites(true);
-  ASSERT_EQ(driver().Put(MakeObject({.size_bytes = kMiB})), Code::kOk);
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+    ASSERT_EQ(driver().Put(MakeObject({.seed = seed, .size_bytes = kMiB})), Code::kOk);
+  }
   EXPECT_TRUE(store().Close().ok());
   EXPECT_EQ(store().usage().dirty_bytes, 0U);
 }
