@@ -242,7 +242,7 @@ void Profiles::OnStored(const Model& model, const std::vector<ChunkKey>& chain,
                         const std::vector<std::size_t>& chunks) {
   const std::uint32_t wanted = context_->options.profile_learn_chunks;
   if (wanted == 0 || chunks.empty()) return;
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   State& state = models_[model.fingerprint()];
   // Before anybody has answered, the model may well have a profile.
   if (state.current || state.answered == 0 || !state.answer.ok()) return;
@@ -253,12 +253,15 @@ void Profiles::OnStored(const Model& model, const std::vector<ChunkKey>& chain,
     const auto end = chain.begin() + static_cast<std::ptrdiff_t>(chunks[i] + 1);
     state.samples.emplace_back(chain.begin(), end);
   }
-  if (state.chunks_stored >= wanted) StartLearning(model, state);
+  if (state.chunks_stored < wanted) return;
+  const Status started = StartLearning(model, state);
+  lock.unlock();
+  if (!started.ok()) TellNotLearned(model, started);
 }
 
 // Requires: mutex_ is held.
-void Profiles::StartLearning(const Model& model, State& state) {
-  if (stopping_ || learner_busy_) return;
+Status Profiles::StartLearning(const Model& model, State& state) {
+  if (stopping_ || learner_busy_) return {};
   if (learner_.joinable()) learner_.join();  // it has ended
   try {
     learner_ = std::thread([this, &model, samples = std::exchange(state.samples, {})] {
@@ -268,14 +271,21 @@ void Profiles::StartLearning(const Model& model, State& state) {
     learner_busy_ = true;
     state.learning = true;
   } catch (const std::system_error&) {
-    LearningFailed(model, state, Status(Code::kUnavailable, "there is no thread to learn with"));
+    Status failed(Code::kUnavailable, "there is no thread to learn with");
+    LearningFailed(state, failed);
+    return failed;
   }
+  return {};
+}
+
+// Not under mutex_: whoever writes the line may take his time, and loads take it, too.
+void Profiles::TellNotLearned(const Model& model, const Status& why) {
+  context_->log->Write(LogLevel::kWarning, "no profile was learned",
+                       {{"model", model.spec().name}, {"error", why.ToString()}});
 }
 
 // Requires: mutex_ is held. What could not be read then may be gone: samples are collected anew.
-void Profiles::LearningFailed(const Model& model, State& state, const Status& why) {
-  context_->log->Write(LogLevel::kWarning, "no profile was learned",
-                       {{"model", model.spec().name}, {"error", why.ToString()}});
+void Profiles::LearningFailed(State& state, const Status& why) {
   state.learned = !IsTransient(why.code());
   state.samples.clear();
   state.chunks_stored = 0;
@@ -290,6 +300,8 @@ void Profiles::Learn(const Model& model, const std::vector<Sample>& samples) {
     context_->log->Write(
         LogLevel::kInfo, "a profile was learned",
         {{"model", model.spec().name}, {"chunks", std::to_string(samples.size())}});
+  } else if (status.code() != Code::kCancelled && status.code() != Code::kAlreadyExists) {
+    TellNotLearned(model, status);
   }
   const std::scoped_lock lock(mutex_);
   State& state = models_[model.fingerprint()];
@@ -300,7 +312,7 @@ void Profiles::Learn(const Model& model, const std::vector<Sample>& samples) {
     state.learned = true;
     Ask(model, state);  // whoever was first, it is there now
   } else {
-    LearningFailed(model, state, status);
+    LearningFailed(state, status);
   }
 }
 

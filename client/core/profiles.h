@@ -87,8 +87,9 @@ class Profiles {
   void AskNow(const Model& model);
   void FetchNow(const Model& model, const ProfileId& id);
   void Keep(const LoadedRef& profile);
-  void StartLearning(const Model& model, State& state);
-  void LearningFailed(const Model& model, State& state, const Status& why);
+  Status StartLearning(const Model& model, State& state);
+  void LearningFailed(State& state, const Status& why);
+  void TellNotLearned(const Model& model, const Status& why);
   void Learn(const Model& model, const std::vector<Sample>& samples);
   [[nodiscard]] Status LearnAndOffer(const Model& model, const std::vector<Sample>& samples);
   [[nodiscard]] LookupResult LookUp(const Model& model, const Sample& sample);

@@ -7,7 +7,7 @@
  *   - The library never frees what it did not allocate, and hands out no memory the caller frees:
  *     objects have a _close function that accepts NULL, bytes are copied into the caller's buffer.
  *   - Structs passed in begin with struct_size, set to sizeof by the caller: fields may be appended
- *     in a later minor version, never moved or removed.
+ *     in a later minor version, behind the padding of the last, never moved or removed.
  *   - Nothing throws, aborts or blocks past the deadline given (timeout_ms; 0: the client's). A
  *     store is given none: it ends within 60 s, and kdn_store_wait_read says what it waits for.
  *   - A client may be shared between threads; a handle belongs to one thread at a time, except
@@ -238,8 +238,8 @@ typedef struct kdn_load_options {
   uint64_t skip_tokens;   /* at the front: the engine has them; a chunk multiple */
   uint8_t layer_by_layer; /* 0: chunk by chunk from the front */
   uint8_t level_skipped;  /* reads no finer level than 3 (exact) minus this, if there are coarser */
-  uint8_t prefetch;       /* 1: wanted later, gives way to what an engine waits for */
   const uint8_t* trace;   /* 16 bytes or NULL */
+  uint8_t prefetch;       /* 1: wanted later, gives way to what an engine waits for */
 } kdn_load_options;
 
 typedef struct kdn_load_report {
