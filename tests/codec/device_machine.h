@@ -15,6 +15,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codec/cuda/device_decoder.h"
@@ -61,7 +62,12 @@ class DeviceBytes {
 
 class DeviceMachine final : public LaunchMachine {
  public:
-  const std::byte* Keep(ConstBytes bytes) override { return kept_.emplace_back(bytes).data(); }
+  explicit DeviceMachine(ChangeCopy change = {}) : change_(std::move(change)) {}
+  const std::byte* Keep(ConstBytes bytes) override {
+    AlignedBytes copy(bytes);
+    if (change_) change_(copy);
+    return kept_.emplace_back(copy.bytes()).data();
+  }
 
   PagedKv Lend(TestMemory& memory) override {
     for (std::size_t g = 0; g < memory.group_count(); ++g) {
@@ -136,6 +142,7 @@ class DeviceMachine final : public LaunchMachine {
     return nullptr;
   }
 
+  ChangeCopy change_;
   std::vector<DeviceBytes> kept_;
   std::vector<std::vector<DeviceBytes>> tensors_;  // by group
   std::vector<std::array<std::vector<std::byte*>, 2>> bases_;

@@ -176,11 +176,12 @@ class LaunchMachine {
   virtual void Return(TestMemory& memory) = 0;
 };
 
+// Alters the copy of a tile or profile that a launch is given.
+using ChangeCopy = std::function<void(AlignedBytes&)>;
+
 class HostMachine final : public LaunchMachine {
  public:
-  // `change` may alter the launch's copy of a tile.
-  explicit HostMachine(std::function<void(AlignedBytes&)> change = {})
-      : change_(std::move(change)) {}
+  explicit HostMachine(ChangeCopy change = {}) : change_(std::move(change)) {}
   const std::byte* Keep(ConstBytes bytes) override {
     AlignedBytes& copy = copies_.emplace_back(bytes);
     if (change_) change_(copy);
@@ -196,7 +197,7 @@ class HostMachine final : public LaunchMachine {
   bool backwards = false;
 
  private:
-  std::function<void(AlignedBytes&)> change_;
+  ChangeCopy change_;
   std::vector<AlignedBytes> copies_;
 };
 

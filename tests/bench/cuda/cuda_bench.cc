@@ -1,6 +1,7 @@
 // Bench: the codec on a GPU. First holds its kernels against the CPU's codec, bit for bit, over
-// every case of tests/codec/lane_cases.h; then times decoding and encoding of chunks of
-// Llama-3.1-8B's shape in 16-token pages: many chunks in one launch, and one of them alone.
+// every case of tests/codec/lane_cases.h, and those of tests/codec/lane_refusals.h; then times
+// decoding and encoding of chunks of Llama-3.1-8B's shape in 16-token pages: many chunks in one
+// launch, and one of them alone.
 //
 // usage: cuda_bench [--check] [--json FILE]
 //   --check   only compare with the CPU
@@ -11,19 +12,23 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/bench/cuda/decode_times.h"
 #include "tests/bench/cuda/encode_times.h"
 #include "tests/codec/device_machine.h"
 #include "tests/codec/lane_cases.h"
+#include "tests/codec/lane_refusals.h"
 
 namespace kdn::codec {
 namespace {
 
 constexpr int kSkipped = 77;
+constexpr std::size_t kChangedStep = 17;
 
 // Prints what differs, and returns whether nothing does.
 class Tally {
@@ -57,8 +62,17 @@ bool CheckAgainstCpu() {
   };
   EncodeCases(encode);
   EncodeProfileCases(encode);
-  const bool good = decoded.Good("decoded");
-  return encoded.Good("encoded") && good;
+  Tally refused;
+  LaneRefusals refusals(
+      [](ChangeCopy change) { return std::make_unique<DeviceMachine>(std::move(change)); });
+  refused.Add("bytes changed after the check", refusals.BytesThatChangeAfterTheyWereChecked());
+  refused.Add("refused units", refusals.RefusedUnitsWriteNothing());
+  refused.Add("exact on top", refusals.ExactOnTopOfWhatDoesNotDecodeWritesNothing());
+  // A launch each: not all of the bytes, as a memory checker takes its time.
+  refused.Add("tiles changed in a byte", refusals.TilesChangedInOneByte(kChangedStep));
+  const bool decodes = decoded.Good("decoded");
+  const bool encodes = encoded.Good("encoded");
+  return refused.Good("of bytes that lie") && decodes && encodes;
 }
 
 void TimeCopy(std::vector<Row>& rows) {
