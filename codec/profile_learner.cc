@@ -337,8 +337,8 @@ ProfileLearner::ProfileLearner(ModelSpec spec, RotaryAngles angles, std::uint16_
       for (std::uint32_t head = 0; head < group.kv_heads; ++head) {
         const std::uint32_t channels = plane == 0 ? group.k_head_size : group.v_head_size;
         const std::uint32_t block = CountedBlock(channels, block_max);
-        // Of a latent and its rope the latent is what values are made of, and most of keys.
-        const bool values = plane == (group.attention == AttentionKind::kLatent ? 0U : 1U);
+        // A latent makes keys as well as values, and its rope is of keys alone.
+        const bool values = plane == 1 && group.attention != AttentionKind::kLatent;
         strips_.push_back({layer, plane, head, channels, block, values,
                            std::vector<double>(channels),
                            std::vector<double>(std::size_t{channels} * block)});
