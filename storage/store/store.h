@@ -212,8 +212,8 @@ class Store final : public ObjectStore {
   std::vector<std::uint32_t> free_leases_;
   std::size_t reads_waiting_ = 0;
 
-  std::deque<ObjectId> waiting_commits_;                 // of kWriteBack, beyond dirty_bytes_max
-  std::deque<DiskWrite> writes_;                         // not started yet
+  std::deque<ObjectId> waiting_commits_;  // of kWriteBack, beyond dirty_bytes_max
+  std::deque<DiskWrite> writes_;          // not started yet
   bool writes_held_ = false;
   std::deque<std::pair<TimePoint, DiskWrite>> retries_;  // of dirty objects, in order of time
   std::size_t writes_under_way_ = 0;
